@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A virtio-mem driver for qtests: see virtio-mem.h for what each function
+ * promises.  The device sits on the PCI bus as "vmem0", over the memory
+ * backend "mem0"; test cases append options of their own.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "../libqtest.h"
+#include "qemu/module.h"
+#include "qgraph.h"
+#include "virtio-mem.h"
+#include "standard-headers/linux/virtio_config.h"
+#include "standard-headers/linux/virtio_ring.h"
+
+#define TIMEOUT_US (120 * G_USEC_PER_SEC)
+#define GARBAGE    0xa5
+
+const QVirtioMemShape qvirtio_mem_plain = {
+    .out_len = sizeof(struct virtio_mem_req),
+    .out_piece = sizeof(struct virtio_mem_req),
+    .in_len = sizeof(struct virtio_mem_resp),
+    .in_piece = sizeof(struct virtio_mem_resp),
+};
+
+QTestState *qvirtio_mem_qts(QVirtioMem *mem)
+{
+    return mem->pci->pdev->bus->qts;
+}
+
+/* Starting and stopping */
+
+static void free_queue(QVirtioMem *mem)
+{
+    if (mem->vq) {
+        qvirtqueue_cleanup(mem->vdev->bus, mem->vq, mem->alloc);
+        mem->vq = NULL;
+    }
+}
+
+void qvirtio_mem_start(QVirtioMem *mem, uint64_t declined)
+{
+    struct virtio_mem_config config;
+
+    qvirtio_start_device(mem->vdev);
+    free_queue(mem);
+    qvirtio_set_features(mem->vdev,
+                         qvirtio_get_features(mem->vdev) & ~declined);
+    mem->vq = qvirtqueue_setup(mem->vdev, mem->alloc, 0);
+    qvirtio_set_driver_ok(mem->vdev);
+    qvirtio_mem_take_irq(mem, QVIRTIO_MEM_QUEUE_IRQ | QVIRTIO_MEM_CONFIG_IRQ);
+
+    config = qvirtio_mem_config(mem);
+    mem->block_size = config.block_size;
+    mem->addr = config.addr;
+    mem->region_size = config.region_size;
+}
+
+void qvirtio_mem_power_on(QVirtioMem *mem)
+{
+    qvirtio_pci_device_enable(mem->pci);
+    qvirtio_mem_start(mem, QVIRTIO_MEM_DECLINED);
+}
+
+/* Registers */
+
+struct virtio_mem_config qvirtio_mem_config(QVirtioMem *mem)
+{
+    struct virtio_mem_config config;
+
+    qpci_memread(mem->pci->pdev, mem->pci->bar, mem->pci->device_cfg_offset,
+                 &config, sizeof(config));
+    config.block_size = le64_to_cpu(config.block_size);
+    config.node_id = le16_to_cpu(config.node_id);
+    config.addr = le64_to_cpu(config.addr);
+    config.region_size = le64_to_cpu(config.region_size);
+    config.usable_region_size = le64_to_cpu(config.usable_region_size);
+    config.plugged_size = le64_to_cpu(config.plugged_size);
+    config.requested_size = le64_to_cpu(config.requested_size);
+    return config;
+}
+
+/* Reading the register clears it, so what it held is kept in mem->irqs. */
+bool qvirtio_mem_take_irq(QVirtioMem *mem, uint8_t irq)
+{
+    bool came;
+
+    mem->irqs |= qpci_io_readb(mem->pci->pdev, mem->pci->bar,
+                               mem->pci->isr_cfg_offset);
+    came = mem->irqs & irq;
+    mem->irqs &= ~irq;
+    return came;
+}
+
+void qvirtio_mem_wait_needs_reset(QVirtioMem *mem)
+{
+    gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
+
+    while (!(mem->vdev->bus->get_status(mem->vdev) &
+             VIRTIO_CONFIG_S_NEEDS_RESET)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+    }
+}
+
+/* The queue */
+
+void qvirtio_mem_expose(QVirtioMem *mem, uint32_t head)
+{
+    QTestState *qts = qvirtio_mem_qts(mem);
+    QVirtQueue *vq = mem->vq;
+    uint64_t idx_addr = vq->avail + offsetof(struct vring_avail, idx);
+    uint64_t ring_addr = vq->avail + offsetof(struct vring_avail, ring);
+    uint16_t entry = cpu_to_le16(head);
+    uint16_t idx;
+
+    qtest_memread(qts, idx_addr, &idx, sizeof(idx));
+    idx = le16_to_cpu(idx);
+    qtest_memwrite(qts, ring_addr + (idx % vq->size) * sizeof(entry),
+                   &entry, sizeof(entry));
+    idx = cpu_to_le16(idx + 1);
+    qtest_memwrite(qts, idx_addr, &idx, sizeof(idx));
+}
+
+uint32_t qvirtio_mem_offer_chain(QVirtioMem *mem, const QVirtioMemDesc *chain,
+                                 size_t n)
+{
+    QTestState *qts = qvirtio_mem_qts(mem);
+    uint32_t head = mem->vq->free_head;
+    size_t i;
+
+    g_assert_cmpuint(n, <=, mem->vq->num_free);
+    for (i = 0; i < n; i++) {
+        qvirtqueue_add(qts, mem->vq, chain[i].addr, chain[i].len, chain[i].in,
+                       i + 1 < n);
+    }
+    qvirtio_mem_expose(mem, head);
+    return head;
+}
+
+/* Cuts a buffer into descriptors; returns how many there are now. */
+static size_t cut(QVirtioMemDesc *chain, size_t n, uint64_t addr, uint32_t len,
+                  uint32_t piece, bool in)
+{
+    uint32_t done;
+
+    for (done = 0; done < len; done += piece) {
+        chain[n].addr = addr + done;
+        chain[n].len = MIN(piece, len - done);
+        chain[n].in = in;
+        n++;
+    }
+    return n;
+}
+
+static uint64_t alloc_garbage(QVirtioMem *mem, uint32_t len)
+{
+    uint64_t addr;
+
+    if (!len) {
+        return 0;
+    }
+    addr = guest_alloc(mem->alloc, len);
+    qtest_memset(qvirtio_mem_qts(mem), addr, GARBAGE, len);
+    return addr;
+}
+
+QVirtioMemPending qvirtio_mem_offer(QVirtioMem *mem,
+                                    const struct virtio_mem_req *req,
+                                    const QVirtioMemShape *shape)
+{
+    QVirtioMemPending pending = {
+        .out = alloc_garbage(mem, shape->out_len),
+        .in = alloc_garbage(mem, shape->in_len),
+        .in_len = shape->in_len,
+    };
+    g_autofree QVirtioMemDesc *chain = g_new(QVirtioMemDesc, mem->vq->size);
+    size_t n = 0;
+
+    if (shape->out_len) {
+        qtest_memwrite(qvirtio_mem_qts(mem), pending.out, req,
+                       MIN(shape->out_len, sizeof(*req)));
+    }
+    n = cut(chain, n, pending.out, shape->out_len, shape->out_piece, false);
+    n = cut(chain, n, pending.in, shape->in_len, shape->in_piece, true);
+    pending.head = qvirtio_mem_offer_chain(mem, chain, n);
+    return pending;
+}
+
+void qvirtio_mem_kick(QVirtioMem *mem)
+{
+    mem->vdev->bus->virtqueue_kick(mem->vdev, mem->vq);
+}
+
+uint32_t qvirtio_mem_wait_used(QVirtioMem *mem, uint32_t *len)
+{
+    gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
+    uint32_t head;
+
+    while (!qvirtqueue_get_buf(qvirtio_mem_qts(mem), mem->vq, &head, len)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+    }
+    return head;
+}
+
+/* Requests */
+
+void qvirtio_mem_forget(QVirtioMem *mem, QVirtioMemPending *pending)
+{
+    if (pending->out) {
+        guest_free(mem->alloc, pending->out);
+    }
+    if (pending->in) {
+        guest_free(mem->alloc, pending->in);
+    }
+}
+
+struct virtio_mem_resp qvirtio_mem_finish(QVirtioMem *mem,
+                                          QVirtioMemPending *pending)
+{
+    struct virtio_mem_resp resp = {};
+    uint32_t len;
+
+    g_assert_cmpuint(qvirtio_mem_wait_used(mem, &len), ==, pending->head);
+    g_assert_cmpuint(len, <=, pending->in_len);
+    qtest_memread(qvirtio_mem_qts(mem), pending->in, &resp,
+                  MIN(pending->in_len, sizeof(resp)));
+    qvirtio_mem_forget(mem, pending);
+
+    resp.type = le16_to_cpu(resp.type);
+    resp.u.state.state = le16_to_cpu(resp.u.state.state);
+    return resp;
+}
+
+struct virtio_mem_resp qvirtio_mem_send(QVirtioMem *mem,
+                                        const struct virtio_mem_req *req,
+                                        const QVirtioMemShape *shape)
+{
+    QVirtioMemPending pending;
+
+    qvirtqueue_reset_pool(mem->vq);
+    pending = qvirtio_mem_offer(mem, req, shape);
+    qvirtio_mem_kick(mem);
+    return qvirtio_mem_finish(mem, &pending);
+}
+
+/* virtio-mem-pci, as a node of the graph */
+
+static void *get_driver(void *object, const char *interface)
+{
+    QVirtioMemPCI *mem_pci = object;
+
+    if (!g_strcmp0(interface, "pci-device")) {
+        return mem_pci->pci_vdev.pdev;
+    }
+    if (!g_strcmp0(interface, "virtio")) {
+        return mem_pci->mem.vdev;
+    }
+    g_assert_cmpstr(interface, ==, "virtio-mem");
+    return &mem_pci->mem;
+}
+
+static void start_hw(QOSGraphObject *obj)
+{
+    QVirtioMemPCI *mem_pci = (QVirtioMemPCI *)obj;
+
+    qvirtio_mem_power_on(&mem_pci->mem);
+}
+
+static void destructor(QOSGraphObject *obj)
+{
+    QVirtioMemPCI *mem_pci = (QVirtioMemPCI *)obj;
+
+    free_queue(&mem_pci->mem);
+    qvirtio_pci_destructor(obj);
+}
+
+static void *create(void *pci_bus, QGuestAllocator *alloc, void *addr)
+{
+    QVirtioMemPCI *mem_pci = g_new0(QVirtioMemPCI, 1);
+    QOSGraphObject *obj = &mem_pci->pci_vdev.obj;
+
+    virtio_pci_init(&mem_pci->pci_vdev, pci_bus, addr);
+    mem_pci->mem.vdev = &mem_pci->pci_vdev.vdev;
+    mem_pci->mem.pci = &mem_pci->pci_vdev;
+    mem_pci->mem.alloc = alloc;
+
+    obj->get_driver = get_driver;
+    obj->start_hw = start_hw;
+    obj->destructor = destructor;
+    return obj;
+}
+
+static void virtio_mem_register_nodes(void)
+{
+    QPCIAddress addr = {
+        .devfn = QPCI_DEVFN(4, 0),
+    };
+    QOSGraphEdgeOptions opts = {
+        .before_cmd_line = "-m 128M,maxmem=8G -object "
+                           "memory-backend-ram,id=mem0,size=1G,reserve=off",
+        .extra_device_opts = "id=vmem0,addr=04.0,memdev=mem0",
+    };
+
+    add_qpci_address(&opts, &addr);
+    qos_node_create_driver("virtio-mem-pci", create);
+    qos_node_consumes("virtio-mem-pci", "pci-bus", &opts);
+    qos_node_produces("virtio-mem-pci", "pci-device");
+    qos_node_produces("virtio-mem-pci", "virtio");
+    qos_node_produces("virtio-mem-pci", "virtio-mem");
+}
+
+libqos_init(virtio_mem_register_nodes);

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What the project is built on.  Versions and suites stand here and nowhere else.
+
+# QEMU: the source package of this series, from this suite.
+QEMU_SERIES      := 10.0
+QEMU_SUITE       := trixie
+
+# Linux: the newest kernel of this series that the running distribution carries.
+LINUX_SERIES     := 6.12
+
+# QEMU's build needs this Meson; an older distribution takes it from this suite.
+MESON_MIN        := 1.5.0
+MESON_SUITE      := bookworm-backports
