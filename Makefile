@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Builds, shows and checks virtio-mem: the QEMU device and the Linux driver.
+# Everything made stands under build/.  `make help` lists the targets.
+
+include versions.mk
+
+SHELL        := /bin/sh
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# What the user may set
+QEMU_SRC     ?=
+KDIR         ?=
+LINUX_SRC    ?=
+ACCEL        ?= tcg
+JOBS         ?= $(shell nproc)
+export ACCEL
+
+PYTHON       := /usr/bin/python3
+CCACHE       := $(shell command -v ccache)
+B            := build
+FETCH        := $(B)/fetch
+APT          := tools/apt-private $(CURDIR)/$(B)/apt
+STAMP        := $(B)/stamps
+
+QEMU_TREE    := $(B)/qemu-src
+QEMU_BUILD   := $(B)/qemu
+QEMU         := $(QEMU_BUILD)/qemu-system-x86_64
+QEMU_OURS    := $(wildcard hw/virtio/*.c include/hw/virtio/*.h \
+                           tests/qtest/*.c tests/qtest/libqos/*.[ch])
+QEMU_WIRE    := $(QEMU_TREE)/include/standard-headers/linux/virtio_mem.h
+QEMU_PATCHES := $(sort $(wildcard patches/qemu/*.patch))
+PYTOOLS      := $(CURDIR)/$(B)/pytools/usr
+FIRMWARE     := /usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
+
+LINUX        := $(B)/linux
+LINUX_TREE   := $(B)/linux-src
+MODULE       := $(B)/module/virtio_mem.ko
+DRIVER       := $(wildcard drivers/virtio/*.[ch]) include/uapi/linux/virtio_mem.h
+
+# Debian packages, by what needs them
+PKG_QEMU     := gcc make patch xz-utils pkg-config ninja-build python3-venv \
+                debian-archive-keyring libglib2.0-dev zlib1g-dev libfdt-dev \
+                libnuma-dev libslirp-dev libseccomp-dev seabios \
+                qemu-system-data ipxe-qemu
+PKG_MODULE   := gcc make xz-utils libelf-dev
+PKG_GUEST    := gcc libc6-dev cpio gzip xz-utils
+PKG_RUN      := python3
+PKG_DEMO     := python3-rich
+PKG_CHECK    := python3-pytest python3-pytest-xdist qemu-system-x86 perl git
+
+export PYTHONPATH := $(CURDIR)/$(QEMU_TREE)/python:$(CURDIR)/tools
+
+.PHONY: help
+help: ## this list (also plain `make`)
+	@echo 'virtio-mem: resize the memory of running virtual machines'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
+		column -t -s '|'
+	@echo
+	@echo 'Variables: QEMU_SRC=DIR KDIR=DIR LINUX_SRC=DIR trees of your own;'
+	@echo '           ACCEL=kvm where it works (default tcg); JOBS=N'
+
+# --- QEMU ---------------------------------------------------------------
+
+.PHONY: qemu
+qemu: $(QEMU_BUILD)/build.ninja $(QEMU_WIRE) ## the device: build/qemu/qemu-system-x86_64
+	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
+	@echo 'building QEMU (minutes the first time) ...'
+	@$(PYENV) ninja -C $(QEMU_BUILD) -j $(JOBS) qemu-system-x86_64 \
+		tests/qtest/qos-test >$(B)/qemu.log 2>&1 || \
+		{ grep -A15 -m3 -E 'error:|FAILED|ERROR' $(B)/qemu.log; \
+		  echo 'the whole log: $(B)/qemu.log'; exit 1; } >&2
+
+$(STAMP)/packages-%:
+	@tools/need-packages $(PKG_$(shell echo $* | tr a-z A-Z))
+	@mkdir -p $(@D) && touch $@
+
+$(STAMP)/qemu-archive: versions.mk | $(STAMP)/packages-qemu
+	@echo 'fetching QEMU $(QEMU_SERIES) ...'
+	@rm -rf $(FETCH)/qemu && mkdir -p $(FETCH)/qemu
+	@cd $(FETCH)/qemu && for verb in 'source qemu' 'download meson' \
+		'download python3-pycotap'; do \
+		$(CURDIR)/$(APT) $(QEMU_SUITE) $$verb >fetch.log 2>&1 || \
+			{ cat fetch.log >&2; exit 1; }; done
+	@mkdir -p $(@D) && touch $@
+
+$(STAMP)/pytools: $(STAMP)/qemu-archive
+	@rm -rf $(B)/pytools && mkdir -p $(B)/pytools
+	@for deb in $(FETCH)/qemu/*.deb; do dpkg-deb -x $$deb $(B)/pytools; done
+	@touch $@
+
+QEMU_ORIGIN := $(if $(QEMU_SRC),$(QEMU_SRC),$(STAMP)/qemu-archive)
+
+$(STAMP)/qemu-tree: $(QEMU_PATCHES) tools/unpack-tree \
+		$(if $(QEMU_SRC),,$(STAMP)/qemu-archive)
+	@echo 'unpacking QEMU ...'
+	@tools/unpack-tree $(or $(QEMU_SRC),$(FETCH)/qemu/qemu_*.orig.tar.xz) \
+		$(QEMU_TREE) $(QEMU_SERIES)
+	@tools/patch-tree $(QEMU_TREE) $(QEMU_PATCHES)
+	@mkdir -p $(@D) && touch $@
+
+# QEMU's own spelling of the wire format: its fixed-width types and include paths.
+$(QEMU_WIRE): include/uapi/linux/virtio_mem.h $(STAMP)/qemu-tree
+	@sed -e 's|<linux/\(.*\)>|"standard-headers/linux/\1"|' \
+	     -e 's/__\(u\|le\)\([0-9][0-9]*\) /uint\2_t /' -e 's/__u8 /uint8_t /' \
+		$< >$@
+
+PYENV = PATH=$(PYTOOLS)/bin:$$PATH PYTHONPATH=$(PYTOOLS)/lib/python3/dist-packages
+
+$(QEMU_BUILD)/build.ninja: $(STAMP)/qemu-tree $(STAMP)/pytools | $(STAMP)/packages-qemu
+	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
+	@echo 'configuring QEMU ...'
+	@mkdir -p $(QEMU_BUILD)
+	@cd $(QEMU_BUILD) && $(PYENV) CC='$(strip $(CCACHE) gcc)' \
+		$(CURDIR)/$(QEMU_TREE)/configure --python=$(PYTHON) \
+		--target-list=x86_64-softmmu --without-default-features \
+		--enable-system --enable-tools --enable-kvm --enable-tcg \
+		--enable-numa --enable-slirp --enable-vhost-user \
+		--enable-vhost-kernel --enable-vhost-net --enable-seccomp \
+		--enable-fdt=system --enable-trace-backends=log \
+		--disable-docs --disable-download --disable-install-blobs \
+		--firmwarepath=$(FIRMWARE) >configure.log 2>&1 || \
+		{ tail -n 20 configure.log >&2; exit 1; }
+	@touch $@
+
+# --- Linux --------------------------------------------------------------
+
+$(STAMP)/linux: versions.mk tools/fetch-linux | $(STAMP)/packages-module
+	@echo 'fetching Linux $(LINUX_SERIES) ...'
+	@tools/fetch-linux $(LINUX_SERIES) $(LINUX) $(FETCH)/linux
+	@mkdir -p $(@D) && touch $@
+
+.PHONY: module
+module: $(MODULE) ## the driver: build/module/virtio_mem.ko (for the test guest, or KDIR)
+
+$(MODULE): $(DRIVER) $(STAMP)/linux tools/module.kbuild
+	@mkdir -p $(B)/module
+	@cp tools/module.kbuild $(B)/module/Kbuild
+	@ln -sfn $(CURDIR)/drivers/virtio/*.[ch] $(B)/module/
+	@$(MAKE) -s -C $(or $(KDIR),$(CURDIR)/$(LINUX)/headers) M=$(CURDIR)/$(B)/module \
+		VIRTIO_MEM=$(CURDIR) W=1 modules >$(B)/module.log 2>&1 || \
+		{ cat $(B)/module.log >&2; exit 1; }
+	@! grep -n 'warning:' $(B)/module.log >&2
+
+.PHONY: linux-src
+linux-src: $(STAMP)/linux-tree ## the kernel's source, for its checkpatch and in-tree builds
+$(STAMP)/linux-tree: versions.mk tools/unpack-tree | $(STAMP)/packages-module
+	@echo 'unpacking the source of Linux $(LINUX_SERIES) ...'
+	@mkdir -p $(FETCH)/linux-source
+	@$(if $(LINUX_SRC),true,cd $(FETCH)/linux-source && \
+		ls linux-source-*.deb >/dev/null 2>&1 || \
+		apt-get download -q linux-source-$(LINUX_SERIES) >fetch.log 2>&1 || \
+		{ cat fetch.log >&2; exit 1; })
+	@$(if $(LINUX_SRC),true,cd $(FETCH)/linux-source && \
+		dpkg-deb -x linux-source-*.deb .)
+	@tools/unpack-tree $(or $(LINUX_SRC),$(FETCH)/linux-source/usr/src/linux-source-$(LINUX_SERIES).tar.xz) \
+		$(LINUX_TREE) $(LINUX_SERIES)
+	@rm -rf $(FETCH)/linux-source/usr
+	@mkdir -p $(@D) && touch $@
+
+# --- Test guest ---------------------------------------------------------
+
+.PHONY: guest
+guest: $(B)/guest/vmlinuz $(B)/guest/initrd ## the test guest: build/guest/vmlinuz and initrd
+
+$(B)/guest/vmlinuz: $(STAMP)/linux
+	@mkdir -p $(@D) && cp -L $(LINUX)/vmlinuz $@
+
+$(B)/guest/init: $(wildcard guest/*.c guest/*.h) | $(STAMP)/packages-guest
+	@mkdir -p $(@D)
+	@gcc -static -O2 -Wall -Wextra -Werror -o $@ $(filter %.c,$^)
+
+$(B)/guest/initrd: $(B)/guest/init $(MODULE) $(STAMP)/linux | $(STAMP)/packages-guest
+	@tools/make-initrd $@ $(B)/guest/init $(MODULE) $(LINUX)/modules
+
+# --- Demo and checks ----------------------------------------------------
+
+.PHONY: demo
+demo: qemu guest | $(STAMP)/packages-demo ## watch a guest grow and shrink
+	@$(PYTHON) -m demo
+
+.PHONY: check
+check: qemu guest linux-src | $(STAMP)/packages-check ## all tests; the last line counts them
+	@$(PYTHON) -m pytest -q -p no:cacheprovider -n $(JOBS) --dist loadgroup tests
+
+.PHONY: clean
+clean: ## remove what was built, keep what was fetched
+	@find $(B) -mindepth 1 -maxdepth 1 ! -name fetch ! -name apt -exec rm -rf {} +

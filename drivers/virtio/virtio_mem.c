@@ -1,0 +1,1373 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * virtio_mem: memory that the hypervisor resizes
+ *
+ * A device owns a region of physical memory, cut into blocks.  The driver
+ * plugs blocks and gives them to Linux, or takes them back and unplugs them,
+ * until the plugged size is the requested size.  A thread per device does all
+ * the work; interrupts and notifiers only tell it that something changed.
+ *
+ * Linux gets memory in chunks: a memory block, or a device block when that is
+ * larger.  To shrink, whole chunks are taken offline and removed, which copies
+ * what is in use and touches nothing that is free.  Only what is smaller than
+ * a chunk, or sits in a chunk that can't go as a whole, is taken page by page.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/acpi.h>
+#include <linux/bitmap.h>
+#include <linux/completion.h>
+#include <linux/crash_dump.h>
+#include <linux/freezer.h>
+#include <linux/kthread.h>
+#include <linux/list.h>
+#include <linux/memory.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/sizes.h>
+#include <linux/timer.h>
+#include <linux/virtio.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mem.h>
+#include <linux/vmalloc.h>
+
+static bool unplug_online = true;
+module_param(unplug_online, bool, 0644);
+MODULE_PARM_DESC(unplug_online, "Unplug memory that is online (default: Y)");
+
+static bool force_bbm;
+module_param(force_bbm, bool, 0444);
+MODULE_PARM_DESC(force_bbm,
+		 "Plug and unplug whole memory blocks only (default: N)");
+
+/* Memory asked for at once: long enough to make requests rare. */
+#define VIRTIO_MEM_RUN_SIZE		(2ULL * SZ_1G)
+
+/* A retry comes soon at first, then twice as late each time. */
+#define VIRTIO_MEM_RETRY_MIN		(HZ / 10)
+#define VIRTIO_MEM_RETRY_MAX		(10 * HZ)
+
+/* Offlining would wait for a pinned page for ever. */
+#define VIRTIO_MEM_OFFLINE_TIMEOUT	(2 * HZ)
+
+/*
+ * Where a chunk stands.  Only the device's thread moves it, see
+ * virtio_mem_chunk_move().
+ */
+enum virtio_mem_chunk_state {
+	VIRTIO_MEM_CHUNK_ABSENT,	/* nothing plugged, unknown to Linux */
+	VIRTIO_MEM_CHUNK_DETACHED,	/* plugged, unknown to Linux */
+	VIRTIO_MEM_CHUNK_ADDED,		/* known to Linux, partly plugged */
+	VIRTIO_MEM_NR_CHUNK_STATES
+};
+
+static const bool virtio_mem_moves[VIRTIO_MEM_NR_CHUNK_STATES]
+				  [VIRTIO_MEM_NR_CHUNK_STATES] = {
+	[VIRTIO_MEM_CHUNK_ABSENT] = {
+		[VIRTIO_MEM_CHUNK_DETACHED] = true,	/* plugged */
+	},
+	[VIRTIO_MEM_CHUNK_DETACHED] = {
+		[VIRTIO_MEM_CHUNK_ABSENT] = true,	/* unplugged */
+		[VIRTIO_MEM_CHUNK_ADDED] = true,	/* added */
+	},
+	[VIRTIO_MEM_CHUNK_ADDED] = {
+		[VIRTIO_MEM_CHUNK_DETACHED] = true,	/* removed */
+	},
+};
+
+struct virtio_mem_chunk {
+	u8 state;		/* enum virtio_mem_chunk_state; thread only */
+	u32 online;		/* memory blocks online; under vm->pages */
+};
+
+/*
+ * Block numbers count device blocks from the start of the region, chunk
+ * numbers count chunks from first_block.  Sizes are bytes.
+ */
+struct virtio_mem {
+	struct virtio_device *vdev;	/* NULL while no driver is bound */
+	struct list_head list;		/* in virtio_mem_devices */
+
+	/* Fixed while the structure lives */
+	u64 addr;			/* of the region, physical */
+	u64 region_size;
+	u64 block_size;
+	u64 chunk_size;
+	unsigned long first_block;	/* of chunk 0 */
+	unsigned long nr_chunks;
+	unsigned long chunk_blocks;	/* blocks per chunk */
+	unsigned long unit_blocks;	/* fewest blocks (un)plugged at once */
+	int nid;
+	int mgid;			/* memory group */
+	struct resource *resource;	/* the region */
+
+	/*
+	 * Which pages of online chunks are in the hands of the page allocator.
+	 * Held by the thread while it moves pages, and by the notifier from
+	 * the start of on- or offlining to its end.  Taken inside the hotplug
+	 * locks, so the thread must not hold it when it adds or removes memory.
+	 */
+	struct mutex pages;
+	bool hotplugging;		/* the notifier holds it */
+	struct virtio_mem_chunk *chunks;
+	unsigned long *plugged;		/* a bit per block */
+	unsigned long *taken;		/* ... whose pages we allocated */
+	struct notifier_block notifier;
+
+	/* The thread's own */
+	u64 requested_size;
+	u64 usable_size;
+	unsigned long nr_plugged;	/* blocks, with those in requests */
+	unsigned long retry;		/* jiffies to the next retry; 0: none */
+	bool reported;			/* the end of this resize was logged */
+	struct task_struct *thread;
+	struct timer_list offline_timer;
+
+	wait_queue_head_t wait;
+	atomic_t changed;		/* wakes the thread */
+
+	struct virtqueue *vq;
+	struct completion response;
+	struct virtio_mem_req req ____cacheline_aligned;
+	struct virtio_mem_resp resp ____cacheline_aligned;
+};
+
+static LIST_HEAD(virtio_mem_devices);
+static DEFINE_MUTEX(virtio_mem_devices_mutex);
+
+/* Addresses and numbers */
+
+static unsigned long virtio_mem_block_pages(const struct virtio_mem *vm)
+{
+	return PHYS_PFN(vm->block_size);
+}
+
+static unsigned long virtio_mem_block_pfn(const struct virtio_mem *vm,
+					  unsigned long block)
+{
+	return PHYS_PFN(vm->addr + block * vm->block_size);
+}
+
+static unsigned long virtio_mem_chunk_block(const struct virtio_mem *vm,
+					    unsigned long chunk)
+{
+	return vm->first_block + chunk * vm->chunk_blocks;
+}
+
+static u64 virtio_mem_chunk_addr(const struct virtio_mem *vm,
+				 unsigned long chunk)
+{
+	return vm->addr + virtio_mem_chunk_block(vm, chunk) * vm->block_size;
+}
+
+static u64 virtio_mem_chunks_end(const struct virtio_mem *vm)
+{
+	return virtio_mem_chunk_addr(vm, vm->nr_chunks);
+}
+
+static unsigned long virtio_mem_chunk_of(const struct virtio_mem *vm, u64 addr)
+{
+	return div64_u64(addr - virtio_mem_chunk_addr(vm, 0), vm->chunk_size);
+}
+
+static bool virtio_mem_owns(const struct virtio_mem *vm, u64 addr)
+{
+	return addr >= virtio_mem_chunk_addr(vm, 0) &&
+	       addr < virtio_mem_chunks_end(vm);
+}
+
+static unsigned long virtio_mem_chunk_plugged(const struct virtio_mem *vm,
+					      unsigned long chunk)
+{
+	unsigned long block = virtio_mem_chunk_block(vm, chunk);
+	unsigned long end = block + vm->chunk_blocks;
+	unsigned long nr = 0;
+
+	for (block = find_next_bit(vm->plugged, end, block); block < end;
+	     block = find_next_bit(vm->plugged, end, block + 1))
+		nr++;
+	return nr;
+}
+
+/* How many blocks of a chunk lie in the usable region, from its start. */
+static unsigned long virtio_mem_chunk_usable(const struct virtio_mem *vm,
+					     unsigned long chunk)
+{
+	unsigned long first = virtio_mem_chunk_block(vm, chunk);
+	unsigned long usable = div64_u64(vm->usable_size, vm->block_size);
+
+	return usable <= first ? 0 : min(usable - first, vm->chunk_blocks);
+}
+
+/* What the driver aims at: the requested size, in blocks. */
+static unsigned long virtio_mem_target(const struct virtio_mem *vm)
+{
+	return rounddown(div64_u64(vm->requested_size, vm->block_size),
+			 vm->unit_blocks);
+}
+
+static void virtio_mem_chunk_move(struct virtio_mem *vm, unsigned long chunk,
+				  enum virtio_mem_chunk_state state)
+{
+	struct virtio_mem_chunk *c = &vm->chunks[chunk];
+
+	if (WARN_ON_ONCE(!virtio_mem_moves[c->state][state]))
+		return;
+	c->state = state;
+}
+
+/* Requests: the thread sends one at a time and waits for its response. */
+
+static void virtio_mem_response(struct virtqueue *vq)
+{
+	struct virtio_mem *vm = vq->vdev->priv;
+
+	complete(&vm->response);
+}
+
+static void virtio_mem_wake(struct virtio_mem *vm)
+{
+	atomic_set(&vm->changed, 1);
+	wake_up(&vm->wait);
+}
+
+static bool virtio_mem_should_stop(const struct virtio_mem *vm)
+{
+	return kthread_should_stop() || virtqueue_is_broken(vm->vq);
+}
+
+static int virtio_mem_exchange(struct virtio_mem *vm, u16 type)
+{
+	struct scatterlist req, resp, *sgs[] = { &req, &resp };
+	unsigned int len;
+	int rc;
+
+	vm->req.type = cpu_to_virtio16(vm->vdev, type);
+	memset(&vm->resp, 0xff, sizeof(vm->resp));
+	sg_init_one(&req, &vm->req, sizeof(vm->req));
+	sg_init_one(&resp, &vm->resp, sizeof(vm->resp));
+	reinit_completion(&vm->response);
+
+	rc = virtqueue_add_sgs(vm->vq, sgs, 1, 1, vm, GFP_KERNEL);
+	if (rc < 0)
+		return rc;
+	virtqueue_kick(vm->vq);
+
+	while (!virtqueue_get_buf(vm->vq, &len)) {
+		if (virtqueue_is_broken(vm->vq))
+			return -EIO;
+		wait_for_completion_timeout(&vm->response, HZ);
+	}
+
+	switch (virtio16_to_cpu(vm->vdev, vm->resp.type)) {
+	case VIRTIO_MEM_RESP_ACK:
+		return 0;
+	case VIRTIO_MEM_RESP_NACK:
+		return -EAGAIN;
+	case VIRTIO_MEM_RESP_BUSY:
+		return -ETXTBSY;
+	case VIRTIO_MEM_RESP_ERROR:
+		return -EINVAL;
+	default:
+		return -EPROTO;
+	}
+}
+
+/* Returns 0, or what a retry later might change. */
+static int virtio_mem_request(struct virtio_mem *vm, u16 type,
+			      unsigned long block, unsigned long nr)
+{
+	int rc;
+
+	/* The three requests with a range lay it out the same way. */
+	vm->req.u.plug.addr =
+		cpu_to_virtio64(vm->vdev, vm->addr + block * vm->block_size);
+	vm->req.u.plug.nb_blocks = cpu_to_virtio16(vm->vdev, nr);
+	rc = virtio_mem_exchange(vm, type);
+	if (rc && rc != -EAGAIN && rc != -ETXTBSY)
+		dev_warn_ratelimited(&vm->vdev->dev,
+				     "request %u for %lu blocks from %lu failed: %d\n",
+				     type, nr, block, rc);
+	return rc;
+}
+
+static unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm)
+{
+	return clamp_t(u64, div64_u64(VIRTIO_MEM_RUN_SIZE, vm->block_size),
+		       1, U16_MAX);
+}
+
+/*
+ * Pages.  A block of an online chunk that is not plugged has its pages marked
+ * PageOffline: dumps and others leave them alone, and offlining lets them pass.
+ */
+
+static void virtio_mem_mark_offline(unsigned long pfn, unsigned long nr)
+{
+	page_offline_begin();
+	for (; nr--; pfn++)
+		__SetPageOffline(pfn_to_page(pfn));
+	page_offline_end();
+}
+
+static void virtio_mem_clear_offline(unsigned long pfn, unsigned long nr)
+{
+	page_offline_begin();
+	for (; nr--; pfn++)
+		__ClearPageOffline(pfn_to_page(pfn));
+	page_offline_end();
+}
+
+/* Gives pages that onlining kept back to the page allocator. */
+static void virtio_mem_expose(unsigned long pfn, unsigned long nr)
+{
+	while (nr) {
+		unsigned int order = min_t(unsigned int, MAX_PAGE_ORDER,
+					   min(__ffs(pfn), __fls(nr)));
+
+		generic_online_page(pfn_to_page(pfn), order);
+		pfn += 1UL << order;
+		nr -= 1UL << order;
+	}
+}
+
+/* Called with vm->pages held; the block is plugged, its chunk online. */
+static void virtio_mem_fake_online(struct virtio_mem *vm, unsigned long block)
+{
+	unsigned long pfn = virtio_mem_block_pfn(vm, block);
+	unsigned long nr = virtio_mem_block_pages(vm);
+
+	if (!test_bit(block, vm->taken)) {
+		virtio_mem_expose(pfn, nr);
+		return;
+	}
+	__clear_bit(block, vm->taken);
+	virtio_mem_clear_offline(pfn, nr);
+	adjust_managed_page_count(pfn_to_page(pfn), nr);
+	free_contig_range(pfn, nr);
+}
+
+/*
+ * Called with vm->pages held; the block's chunk is online.  Moves away what
+ * uses the block.  Returns 0, -EBUSY or -ENOMEM.
+ */
+static int virtio_mem_fake_offline(struct virtio_mem *vm, unsigned long block)
+{
+	unsigned long pfn = virtio_mem_block_pfn(vm, block);
+	unsigned long nr = virtio_mem_block_pages(vm);
+	int rc;
+
+	rc = alloc_contig_range(pfn, pfn + nr, MIGRATE_MOVABLE,
+				GFP_KERNEL | __GFP_NOWARN);
+	if (rc)
+		return rc;
+	virtio_mem_mark_offline(pfn, nr);
+	adjust_managed_page_count(pfn_to_page(pfn), -(long)nr);
+	__set_bit(block, vm->taken);
+	return 0;
+}
+
+/*
+ * The memory of all devices comes online here, in pieces of up to the largest
+ * order.  What is not plugged stays PageOffline, as the memory map starts.
+ */
+static void virtio_mem_online_page(struct page *page, unsigned int order)
+{
+	unsigned long pfn = page_to_pfn(page);
+	unsigned long end = pfn + (1UL << order);
+	struct virtio_mem *vm;
+
+	/* The notifier holds vm->pages: no device of these pages goes away. */
+	rcu_read_lock();
+	list_for_each_entry_rcu(vm, &virtio_mem_devices, list) {
+		if (virtio_mem_owns(vm, PFN_PHYS(pfn)))
+			break;
+	}
+	rcu_read_unlock();
+	if (list_entry_is_head(vm, &virtio_mem_devices, list)) {
+		generic_online_page(page, order);
+		return;
+	}
+
+	while (pfn < end) {
+		unsigned long block = div64_u64(PFN_PHYS(pfn) - vm->addr,
+						vm->block_size);
+		unsigned long next = min(end,
+					 virtio_mem_block_pfn(vm, block + 1));
+
+		if (test_bit(block, vm->plugged))
+			virtio_mem_expose(pfn, next - pfn);
+		pfn = next;
+	}
+}
+
+/* Lets offlining pass pages that no one uses, or takes that back. */
+static void virtio_mem_release_unplugged(struct virtio_mem *vm,
+					 const struct memory_notify *mn,
+					 bool release)
+{
+	unsigned long pfn = mn->start_pfn;
+	unsigned long end = pfn + mn->nr_pages;
+
+	for (; pfn < end; pfn++) {
+		unsigned long block = div64_u64(PFN_PHYS(pfn) - vm->addr,
+						vm->block_size);
+
+		if (test_bit(block, vm->plugged)) {
+			pfn = min(end, virtio_mem_block_pfn(vm, block + 1)) - 1;
+			continue;
+		}
+		if (release)
+			page_ref_dec(pfn_to_page(pfn));
+		else
+			page_ref_inc(pfn_to_page(pfn));
+	}
+}
+
+/* The memory map of what went offline is gone, and who took pages of it. */
+static void virtio_mem_forget_taken(struct virtio_mem *vm,
+				    const struct memory_notify *mn)
+{
+	u64 offset = PFN_PHYS(mn->start_pfn) - vm->addr;
+	unsigned long first = div64_u64(offset, vm->block_size);
+	unsigned long end = div64_u64(offset + PFN_PHYS(mn->nr_pages),
+				      vm->block_size);
+
+	/* A block larger than a memory block is never taken. */
+	bitmap_clear(vm->taken, first, end - first);
+}
+
+static int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
+			     void *arg)
+{
+	struct virtio_mem *vm = container_of(nb, struct virtio_mem, notifier);
+	const struct memory_notify *mn = arg;
+	struct virtio_mem_chunk *chunk;
+
+	if (!virtio_mem_owns(vm, PFN_PHYS(mn->start_pfn)))
+		return NOTIFY_DONE;
+	chunk = &vm->chunks[virtio_mem_chunk_of(vm, PFN_PHYS(mn->start_pfn))];
+
+	switch (action) {
+	case MEM_GOING_ONLINE:
+	case MEM_GOING_OFFLINE:
+		mutex_lock(&vm->pages);
+		vm->hotplugging = true;
+		if (action == MEM_GOING_OFFLINE)
+			virtio_mem_release_unplugged(vm, mn, true);
+		return NOTIFY_OK;
+	case MEM_ONLINE:
+		chunk->online++;
+		break;
+	case MEM_OFFLINE:
+		chunk->online--;
+		virtio_mem_forget_taken(vm, mn);
+		break;
+	case MEM_CANCEL_ONLINE:
+	case MEM_CANCEL_OFFLINE:
+		/* Another notifier may have refused before it was our turn. */
+		if (!vm->hotplugging)
+			return NOTIFY_DONE;
+		if (action == MEM_CANCEL_OFFLINE)
+			virtio_mem_release_unplugged(vm, mn, false);
+		break;
+	default:
+		return NOTIFY_DONE;
+	}
+	vm->hotplugging = false;
+	mutex_unlock(&vm->pages);
+	/* Memory that came online by hand may be what a shrink waits for. */
+	if (current != vm->thread)
+		wake_up(&vm->wait);
+	return NOTIFY_OK;
+}
+
+/* Blocks: each function moves a run of them one step, and counts it. */
+
+static void virtio_mem_set_plugged(struct virtio_mem *vm, unsigned long block,
+				   unsigned long nr, bool plugged)
+{
+	if (plugged) {
+		bitmap_set(vm->plugged, block, nr);
+		vm->nr_plugged += nr;
+	} else {
+		bitmap_clear(vm->plugged, block, nr);
+		vm->nr_plugged -= nr;
+	}
+}
+
+/* Plugs blocks of a chunk that is added, and gives them to Linux. */
+static int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
+				 unsigned long block, unsigned long nr)
+{
+	int rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_PLUG, block, nr);
+	unsigned long i;
+
+	if (rc)
+		return rc;
+	mutex_lock(&vm->pages);
+	virtio_mem_set_plugged(vm, block, nr, true);
+	for (i = block; vm->chunks[chunk].online && i < block + nr; i++)
+		virtio_mem_fake_online(vm, i);
+	mutex_unlock(&vm->pages);
+	return 0;
+}
+
+/*
+ * Takes up to @nr plugged blocks at @block from Linux, whether it is online
+ * or not.  Returns how many it took; they count as unplugged.
+ */
+static unsigned long virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
+				     unsigned long block, unsigned long nr)
+{
+	unsigned long i;
+
+	mutex_lock(&vm->pages);
+	for (i = 0; i < nr; i++) {
+		if (vm->chunks[chunk].online &&
+		    (!READ_ONCE(unplug_online) ||
+		     virtio_mem_fake_offline(vm, block + i)))
+			break;
+		virtio_mem_set_plugged(vm, block + i, 1, false);
+	}
+	mutex_unlock(&vm->pages);
+	return i;
+}
+
+/* Unplugs blocks that were taken; Linux gets them back if that fails. */
+static int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
+				   unsigned long block, unsigned long nr)
+{
+	int rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_UNPLUG, block, nr);
+	unsigned long i;
+
+	if (!rc)
+		return 0;
+	mutex_lock(&vm->pages);
+	virtio_mem_set_plugged(vm, block, nr, true);
+	for (i = block; vm->chunks[chunk].online && i < block + nr; i++)
+		virtio_mem_fake_online(vm, i);
+	mutex_unlock(&vm->pages);
+	return rc;
+}
+
+/* Chunks */
+
+static int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk)
+{
+	int rc;
+
+	rc = add_memory_driver_managed(vm->mgid,
+				       virtio_mem_chunk_addr(vm, chunk),
+				       vm->chunk_size,
+				       "System RAM (virtio_mem)",
+				       MHP_MERGE_RESOURCE | MHP_NID_IS_MGID);
+	if (rc) {
+		dev_warn_ratelimited(&vm->vdev->dev,
+				     "cannot add memory at 0x%llx: %d\n",
+				     virtio_mem_chunk_addr(vm, chunk), rc);
+		return rc;
+	}
+	__module_get(THIS_MODULE);
+	virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_ADDED);
+	return 0;
+}
+
+static void virtio_mem_offline_timeout(struct timer_list *timer)
+{
+	struct virtio_mem *vm = from_timer(vm, timer, offline_timer);
+
+	send_sig(SIGALRM, vm->thread, 1);
+}
+
+/*
+ * Takes a chunk offline and removes it.  Free pages are not touched, used ones
+ * are moved.  Returns 0, -EBUSY, -EINTR after a page was pinned for too long.
+ */
+static int virtio_mem_remove_chunk(struct virtio_mem *vm, unsigned long chunk)
+{
+	int rc;
+
+	mod_timer(&vm->offline_timer, jiffies + VIRTIO_MEM_OFFLINE_TIMEOUT);
+	rc = offline_and_remove_memory(virtio_mem_chunk_addr(vm, chunk),
+				       vm->chunk_size);
+	timer_delete_sync(&vm->offline_timer);
+	flush_signals(current);
+	if (rc)
+		return rc;
+	virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_DETACHED);
+	module_put(THIS_MODULE);
+	return 0;
+}
+
+/* A run of adjacent blocks on its way to one UNPLUG request. */
+struct virtio_mem_run {
+	unsigned long block;
+	unsigned long nr;
+};
+
+static int virtio_mem_run_unplug(struct virtio_mem *vm,
+				 struct virtio_mem_run *run)
+{
+	int rc = 0;
+
+	if (run->nr) {
+		rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_UNPLUG, run->block,
+					run->nr);
+		if (!rc)
+			virtio_mem_set_plugged(vm, run->block, run->nr, false);
+	}
+	run->nr = 0;
+	return rc;
+}
+
+/* Adds a block below the run; what doesn't fit goes to the device first. */
+static int virtio_mem_run_prepend(struct virtio_mem *vm,
+				  struct virtio_mem_run *run,
+				  unsigned long block)
+{
+	int rc = 0;
+
+	if (run->nr && (block + 1 != run->block ||
+			run->nr >= virtio_mem_run_blocks(vm)))
+		rc = virtio_mem_run_unplug(vm, run);
+	run->block = block;
+	run->nr++;
+	return rc;
+}
+
+/*
+ * Unplugs what Linux doesn't know, or no longer: chunks that were removed, or
+ * that could not be added.  Downwards, as they were removed.
+ */
+static int virtio_mem_unplug_detached(struct virtio_mem *vm)
+{
+	struct virtio_mem_run run = { };
+	unsigned long chunk, block, i;
+	int rc = 0;
+
+	for (chunk = vm->nr_chunks; chunk-- && !rc;) {
+		if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_DETACHED)
+			continue;
+		block = virtio_mem_chunk_block(vm, chunk);
+		for (i = vm->chunk_blocks; i-- && !rc;)
+			if (test_bit(block + i, vm->plugged))
+				rc = virtio_mem_run_prepend(vm, &run,
+							    block + i);
+	}
+	if (!rc)
+		rc = virtio_mem_run_unplug(vm, &run);
+
+	for (chunk = 0; chunk < vm->nr_chunks; chunk++)
+		if (vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_DETACHED &&
+		    !virtio_mem_chunk_plugged(vm, chunk))
+			virtio_mem_chunk_move(vm, chunk,
+					      VIRTIO_MEM_CHUNK_ABSENT);
+	return rc;
+}
+
+/* Growing */
+
+static bool virtio_mem_changed(const struct virtio_mem *vm)
+{
+	return atomic_read(&vm->changed) || virtio_mem_should_stop(vm);
+}
+
+/* Plugs up to @nr blocks in the gaps of chunks that are added already. */
+static int virtio_mem_grow_added(struct virtio_mem *vm, unsigned long nr)
+{
+	unsigned long chunk;
+	int rc = 0;
+
+	for (chunk = 0; chunk < vm->nr_chunks && nr && !rc; chunk++) {
+		unsigned long block = virtio_mem_chunk_block(vm, chunk);
+		unsigned long end = block + virtio_mem_chunk_usable(vm, chunk);
+
+		if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ADDED)
+			continue;
+		while (nr && !rc && !virtio_mem_changed(vm)) {
+			unsigned long next;
+
+			block = find_next_zero_bit(vm->plugged, end, block);
+			if (block >= end)
+				break;
+			next = find_next_bit(vm->plugged, end, block);
+			next = min(next, block + nr);
+			rc = virtio_mem_plug_added(vm, chunk, block,
+						   next - block);
+			if (!rc)
+				nr -= next - block;
+		}
+	}
+	return rc;
+}
+
+/*
+ * Plugs a run of chunks that Linux doesn't know, up to @nr blocks.  Returns 1
+ * when there was one, 0 when there is none, or an error.
+ */
+static int virtio_mem_plug_absent(struct virtio_mem *vm, unsigned long nr)
+{
+	unsigned long chunk = 0, first, run = 0;
+	int rc;
+
+	while (chunk < vm->nr_chunks &&
+	       vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ABSENT)
+		chunk++;
+	first = chunk;
+	nr = min(nr, max(virtio_mem_run_blocks(vm), vm->unit_blocks));
+	for (; run < nr && chunk < vm->nr_chunks; chunk++) {
+		unsigned long usable = virtio_mem_chunk_usable(vm, chunk);
+
+		usable = rounddown(usable, vm->unit_blocks);
+		if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ABSENT ||
+		    !usable)
+			break;
+		run += min(usable, nr - run);
+		if (usable < vm->chunk_blocks) {
+			chunk++;
+			break;
+		}
+	}
+	if (!run)
+		return 0;
+
+	rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_PLUG,
+				virtio_mem_chunk_block(vm, first), run);
+	if (rc)
+		return rc;
+	virtio_mem_set_plugged(vm, virtio_mem_chunk_block(vm, first), run,
+			       true);
+	for (; first < chunk; first++)
+		virtio_mem_chunk_move(vm, first, VIRTIO_MEM_CHUNK_DETACHED);
+	return 1;
+}
+
+/* Adds chunks that are plugged; what can't be added is unplugged again. */
+static int virtio_mem_add_detached(struct virtio_mem *vm)
+{
+	unsigned long chunk;
+	int rc = 0;
+
+	for (chunk = 0; chunk < vm->nr_chunks && !rc; chunk++) {
+		if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_DETACHED)
+			continue;
+		if (virtio_mem_changed(vm))
+			return 0;
+		rc = virtio_mem_add_chunk(vm, chunk);
+	}
+	if (rc)
+		virtio_mem_unplug_detached(vm);
+	return rc;
+}
+
+static int virtio_mem_grow(struct virtio_mem *vm)
+{
+	unsigned long target = virtio_mem_target(vm);
+	int rc;
+
+	rc = virtio_mem_add_detached(vm);
+	if (!rc && vm->nr_plugged < target)
+		rc = virtio_mem_grow_added(vm, target - vm->nr_plugged);
+	while (!rc && vm->nr_plugged < target && !virtio_mem_changed(vm)) {
+		rc = virtio_mem_plug_absent(vm, target - vm->nr_plugged);
+		if (rc > 0)
+			rc = virtio_mem_add_detached(vm);
+		else if (!rc)
+			rc = -ENOSPC;
+	}
+	return rc;
+}
+
+/* Shrinking */
+
+static bool virtio_mem_may_remove(struct virtio_mem *vm, unsigned long chunk)
+{
+	if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ADDED)
+		return false;
+	return READ_ONCE(unplug_online) ||
+	       !READ_ONCE(vm->chunks[chunk].online) ||
+	       !virtio_mem_chunk_plugged(vm, chunk);
+}
+
+/* Removes whole chunks, from the top, as long as the target allows. */
+static void virtio_mem_shrink_chunks(struct virtio_mem *vm,
+				     unsigned long target)
+{
+	unsigned long chunk, excess = vm->nr_plugged - target;
+
+	for (chunk = vm->nr_chunks; chunk--;) {
+		unsigned long plugged;
+
+		if (virtio_mem_changed(vm))
+			return;
+		if (!virtio_mem_may_remove(vm, chunk))
+			continue;
+		plugged = virtio_mem_chunk_plugged(vm, chunk);
+		if (plugged <= excess && !virtio_mem_remove_chunk(vm, chunk))
+			excess -= plugged;
+	}
+}
+
+/* Takes blocks of one chunk, from the top; each run is unplugged at once. */
+static int virtio_mem_shrink_chunk(struct virtio_mem *vm, unsigned long chunk,
+				   unsigned long excess)
+{
+	unsigned long first = virtio_mem_chunk_block(vm, chunk);
+	unsigned long block = first + vm->chunk_blocks;
+	struct virtio_mem_run run = { };
+	int rc = 0;
+
+	while (block-- > first && excess && !virtio_mem_changed(vm)) {
+		if (test_bit(block, vm->plugged) &&
+		    virtio_mem_take(vm, chunk, block, 1)) {
+			excess--;
+			run.block = block;
+			run.nr++;
+			continue;
+		}
+		if (run.nr)
+			rc = virtio_mem_unplug_taken(vm, chunk, run.block,
+						     run.nr);
+		if (rc)
+			return rc;
+		run.nr = 0;
+	}
+	if (run.nr)
+		rc = virtio_mem_unplug_taken(vm, chunk, run.block, run.nr);
+	return rc;
+}
+
+/*
+ * Takes what is left block by block.  Chunks that have the least plugged go
+ * first: they are the ones that can be removed soonest.
+ */
+static int virtio_mem_shrink_blocks(struct virtio_mem *vm, unsigned long target)
+{
+	unsigned long nr, chunk;
+	int rc = 0;
+
+	for (nr = 1; nr <= vm->chunk_blocks; nr++) {
+		for (chunk = vm->nr_chunks; chunk-- && !rc;) {
+			if (vm->nr_plugged <= target || virtio_mem_changed(vm))
+				return 0;
+			if (!virtio_mem_may_remove(vm, chunk) ||
+			    virtio_mem_chunk_plugged(vm, chunk) != nr)
+				continue;
+			rc = virtio_mem_shrink_chunk(vm, chunk,
+						     vm->nr_plugged - target);
+		}
+	}
+	return rc;
+}
+
+static int virtio_mem_shrink(struct virtio_mem *vm)
+{
+	unsigned long target = virtio_mem_target(vm);
+	int rc;
+
+	rc = virtio_mem_unplug_detached(vm);
+	if (!rc && vm->nr_plugged > target) {
+		virtio_mem_shrink_chunks(vm, target);
+		rc = virtio_mem_unplug_detached(vm);
+	}
+	if (!rc && vm->nr_plugged > target && vm->unit_blocks == 1) {
+		rc = virtio_mem_shrink_blocks(vm, target);
+		/* Chunks that lost their last block are still added. */
+		virtio_mem_shrink_chunks(vm, vm->nr_plugged);
+		if (!rc)
+			rc = virtio_mem_unplug_detached(vm);
+	}
+	if (!rc && vm->nr_plugged > target)
+		rc = -EBUSY;
+	return rc;
+}
+
+/* The thread */
+
+static void virtio_mem_read_sizes(struct virtio_mem *vm)
+{
+	u64 requested, usable;
+
+	virtio_cread_le(vm->vdev, struct virtio_mem_config, requested_size,
+			&requested);
+	virtio_cread_le(vm->vdev, struct virtio_mem_config, usable_region_size,
+			&usable);
+	/* Of a device that says nonsense, believe what the region allows. */
+	vm->usable_size = min(usable, vm->region_size);
+	requested = min(requested, vm->region_size);
+	if (requested != vm->requested_size)
+		vm->reported = false;
+	vm->requested_size = requested;
+}
+
+static void virtio_mem_report(struct virtio_mem *vm, int rc)
+{
+	u64 plugged = vm->nr_plugged * vm->block_size;
+
+	if (vm->reported)
+		return;
+	vm->reported = true;
+	if (!rc)
+		dev_info(&vm->vdev->dev, "%llu MiB plugged, as requested\n",
+			 plugged / SZ_1M);
+	else
+		dev_info(&vm->vdev->dev,
+			 "%llu MiB plugged of %llu MiB requested: %s (%d), trying on\n",
+			 plugged / SZ_1M, vm->requested_size / SZ_1M,
+			 rc == -EBUSY ? "memory is in use" :
+			 rc == -ETXTBSY ? "the host is busy" :
+			 rc == -ENOSPC ? "no room to add memory" :
+			 "not possible now", rc);
+}
+
+/* One attempt to reach the target.  Sets when to try again, if at all. */
+static void virtio_mem_resize(struct virtio_mem *vm)
+{
+	int rc = 0;
+
+	virtio_mem_read_sizes(vm);
+	if (vm->nr_plugged < virtio_mem_target(vm))
+		rc = virtio_mem_grow(vm);
+	else
+		rc = virtio_mem_shrink(vm);
+
+	if (virtio_mem_changed(vm))
+		return;
+	virtio_mem_report(vm, rc);
+	if (rc)
+		vm->retry = clamp_t(unsigned long, vm->retry * 2,
+				    VIRTIO_MEM_RETRY_MIN, VIRTIO_MEM_RETRY_MAX);
+	else
+		vm->retry = 0;
+}
+
+static int virtio_mem_thread(void *data)
+{
+	struct virtio_mem *vm = data;
+
+	allow_signal(SIGALRM);
+	while (!kthread_should_stop()) {
+		if (atomic_xchg(&vm->changed, 0))
+			vm->retry = 0;
+		if (!virtqueue_is_broken(vm->vq))
+			virtio_mem_resize(vm);
+		wait_event_idle_timeout(vm->wait, kthread_should_stop() ||
+					atomic_read(&vm->changed),
+					vm->retry ?: MAX_SCHEDULE_TIMEOUT);
+	}
+	return 0;
+}
+
+static void virtio_mem_config_changed(struct virtio_device *vdev)
+{
+	virtio_mem_wake(vdev->priv);
+}
+
+/* From probe to remove */
+
+static int virtio_mem_read_region(struct virtio_device *vdev,
+				  struct virtio_mem *vm)
+{
+	struct range range = mhp_get_pluggable_range(true);
+	u64 end;
+
+	virtio_cread_le(vdev, struct virtio_mem_config, block_size,
+			&vm->block_size);
+	virtio_cread_le(vdev, struct virtio_mem_config, addr, &vm->addr);
+	virtio_cread_le(vdev, struct virtio_mem_config, region_size,
+			&vm->region_size);
+
+	if (!is_power_of_2(vm->block_size) || vm->block_size < PAGE_SIZE ||
+	    !IS_ALIGNED(vm->addr, vm->block_size) ||
+	    !IS_ALIGNED(vm->region_size, vm->block_size)) {
+		dev_err(&vdev->dev,
+			"block size 0x%llx, address 0x%llx and region size 0x%llx don't fit\n",
+			vm->block_size, vm->addr, vm->region_size);
+		return -EINVAL;
+	}
+	if (!vm->region_size ||
+	    check_add_overflow(vm->addr, vm->region_size - 1, &end)) {
+		dev_err(&vdev->dev, "region of 0x%llx at 0x%llx is not possible\n",
+			vm->region_size, vm->addr);
+		return -EINVAL;
+	}
+	if (vm->addr < range.start || end > range.end) {
+		dev_err(&vdev->dev,
+			"region of 0x%llx at 0x%llx is outside of [0x%llx, 0x%llx]\n",
+			vm->region_size, vm->addr, range.start, range.end);
+		return -ERANGE;
+	}
+	return 0;
+}
+
+/* Cuts the region into chunks.  All that depends on the device's word. */
+static int virtio_mem_layout(struct virtio_device *vdev, struct virtio_mem *vm)
+{
+	u64 start, end = vm->addr + vm->region_size;
+
+	vm->chunk_size = max_t(u64, memory_block_size_bytes(), vm->block_size);
+	vm->chunk_blocks = div64_u64(vm->chunk_size, vm->block_size);
+	vm->unit_blocks = force_bbm ? vm->chunk_blocks : 1;
+
+	start = ALIGN(vm->addr, vm->chunk_size);
+	if (start < vm->addr || start >= end ||
+	    end - start < vm->chunk_size) {
+		dev_err(&vdev->dev,
+			"region of 0x%llx at 0x%llx holds no memory block of 0x%llx\n",
+			vm->region_size, vm->addr, vm->chunk_size);
+		return -EINVAL;
+	}
+	vm->first_block = div64_u64(start - vm->addr, vm->block_size);
+	vm->nr_chunks = div64_u64(end - start, vm->chunk_size);
+	return 0;
+}
+
+static int virtio_mem_node(struct virtio_device *vdev, struct virtio_mem *vm)
+{
+	int nid = NUMA_NO_NODE;
+	u16 pxm;
+
+	if (IS_ENABLED(CONFIG_ACPI_NUMA) &&
+	    virtio_has_feature(vdev, VIRTIO_MEM_F_ACPI_PXM)) {
+		virtio_cread_le(vdev, struct virtio_mem_config, node_id, &pxm);
+		nid = pxm_to_node(pxm);
+	}
+	return nid == NUMA_NO_NODE ? memory_add_physaddr_to_nid(vm->addr) : nid;
+}
+
+static int virtio_mem_claim_region(struct virtio_device *vdev,
+				   struct virtio_mem *vm)
+{
+	vm->resource = request_mem_region(vm->addr, vm->region_size,
+					  "virtio_mem");
+	if (!vm->resource) {
+		dev_err(&vdev->dev, "region of 0x%llx at 0x%llx is in use\n",
+			vm->region_size, vm->addr);
+		return -EBUSY;
+	}
+	/* Memory will be added inside. */
+	vm->resource->flags &= ~IORESOURCE_BUSY;
+	return 0;
+}
+
+static void virtio_mem_free(struct virtio_mem *vm)
+{
+	vfree(vm->chunks);
+	vfree(vm->plugged);
+	vfree(vm->taken);
+	kfree(vm);
+}
+
+static int virtio_mem_alloc_maps(struct virtio_mem *vm)
+{
+	unsigned long nr = div64_u64(vm->region_size, vm->block_size);
+	size_t size = BITS_TO_LONGS(nr) * sizeof(long);
+
+	vm->chunks = vzalloc(array_size(vm->nr_chunks, sizeof(*vm->chunks)));
+	vm->plugged = vzalloc(size);
+	vm->taken = vzalloc(size);
+	return vm->chunks && vm->plugged && vm->taken ? 0 : -ENOMEM;
+}
+
+/* Shows the device to the memory hotplug code. */
+static int virtio_mem_publish(struct virtio_mem *vm)
+{
+	int rc = 0;
+
+	vm->notifier.notifier_call = virtio_mem_notify;
+	rc = register_memory_notifier(&vm->notifier);
+	if (rc)
+		return rc;
+
+	mutex_lock(&virtio_mem_devices_mutex);
+	if (list_empty(&virtio_mem_devices))
+		rc = set_online_page_callback(virtio_mem_online_page);
+	if (!rc)
+		list_add_rcu(&vm->list, &virtio_mem_devices);
+	mutex_unlock(&virtio_mem_devices_mutex);
+	if (rc)
+		unregister_memory_notifier(&vm->notifier);
+	return rc;
+}
+
+static void virtio_mem_unpublish(struct virtio_mem *vm)
+{
+	mutex_lock(&virtio_mem_devices_mutex);
+	list_del_rcu(&vm->list);
+	if (list_empty(&virtio_mem_devices))
+		restore_online_page_callback(virtio_mem_online_page);
+	mutex_unlock(&virtio_mem_devices_mutex);
+	synchronize_rcu();
+	unregister_memory_notifier(&vm->notifier);
+}
+
+static int virtio_mem_set_up(struct virtio_device *vdev, struct virtio_mem *vm)
+{
+	int rc;
+
+	rc = virtio_mem_layout(vdev, vm);
+	if (rc)
+		return rc;
+	rc = virtio_mem_alloc_maps(vm);
+	if (rc)
+		return rc;
+	vm->nid = virtio_mem_node(vdev, vm);
+	vm->mgid = memory_group_register_dynamic(vm->nid,
+						 PHYS_PFN(vm->chunk_size));
+	if (vm->mgid < 0)
+		return vm->mgid;
+	rc = virtio_mem_claim_region(vdev, vm);
+	if (rc)
+		goto err_group;
+	rc = virtio_mem_publish(vm);
+	if (rc)
+		goto err_region;
+	return 0;
+
+err_region:
+	release_mem_region(vm->addr, vm->region_size);
+err_group:
+	memory_group_unregister(vm->mgid);
+	return rc;
+}
+
+static void virtio_mem_tear_down(struct virtio_mem *vm)
+{
+	virtio_mem_unpublish(vm);
+	release_mem_region(vm->addr, vm->region_size);
+	memory_group_unregister(vm->mgid);
+	virtio_mem_free(vm);
+}
+
+/*
+ * A device that was unbound while Linux used its memory left its state behind.
+ * Finds it again; everything the device says about itself must be the same.
+ */
+static struct virtio_mem *virtio_mem_find_orphan(const struct virtio_mem *like)
+{
+	struct virtio_mem *vm, *found = NULL;
+
+	mutex_lock(&virtio_mem_devices_mutex);
+	list_for_each_entry(vm, &virtio_mem_devices, list) {
+		if (!vm->vdev && vm->addr == like->addr &&
+		    vm->region_size == like->region_size &&
+		    vm->block_size == like->block_size)
+			found = vm;
+	}
+	mutex_unlock(&virtio_mem_devices_mutex);
+	return found;
+}
+
+static struct virtio_mem *virtio_mem_create(struct virtio_device *vdev)
+{
+	struct virtio_mem *vm = kzalloc(sizeof(*vm), GFP_KERNEL);
+	struct virtio_mem *orphan;
+	int rc;
+
+	if (!vm)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&vm->pages);
+	init_waitqueue_head(&vm->wait);
+	init_completion(&vm->response);
+	timer_setup(&vm->offline_timer, virtio_mem_offline_timeout, 0);
+
+	rc = virtio_mem_read_region(vdev, vm);
+	if (rc)
+		goto err_free;
+	orphan = virtio_mem_find_orphan(vm);
+	if (orphan) {
+		kfree(vm);
+		return orphan;
+	}
+	rc = virtio_mem_set_up(vdev, vm);
+	if (rc)
+		goto err_free;
+	return vm;
+
+err_free:
+	virtio_mem_free(vm);
+	return ERR_PTR(rc);
+}
+
+static bool virtio_mem_in_use(const struct virtio_mem *vm)
+{
+	unsigned long chunk;
+
+	for (chunk = 0; chunk < vm->nr_chunks; chunk++)
+		if (vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_ADDED)
+			return true;
+	return false;
+}
+
+/*
+ * Memory that was plugged before, by a kernel or driver that is gone, belongs
+ * to nobody.  Memory that Linux still uses has to be the device's too.
+ */
+static int virtio_mem_take_stock(struct virtio_mem *vm)
+{
+	u64 plugged;
+	int rc;
+
+	virtio_cread_le(vm->vdev, struct virtio_mem_config, plugged_size,
+			&plugged);
+	if (plugged == vm->nr_plugged * vm->block_size)
+		return 0;
+	if (virtio_mem_in_use(vm)) {
+		dev_err(&vm->vdev->dev,
+			"0x%llx bytes are plugged, but 0x%llx are in use\n",
+			plugged, vm->nr_plugged * vm->block_size);
+		return -EIO;
+	}
+	rc = virtio_mem_exchange(vm, VIRTIO_MEM_REQ_UNPLUG_ALL);
+	if (rc)
+		return rc;
+	dev_info(&vm->vdev->dev, "unplugged %llu MiB that were left over\n",
+		 plugged / SZ_1M);
+	return 0;
+}
+
+/* With memory left over, nothing else can be done before it is unplugged. */
+static int virtio_mem_start_thread(void *data)
+{
+	struct virtio_mem *vm = data;
+
+	while (!virtio_mem_should_stop(vm) && virtio_mem_take_stock(vm))
+		wait_event_idle_timeout(vm->wait, kthread_should_stop(), HZ);
+	return virtio_mem_thread(data);
+}
+
+static int virtio_mem_start(struct virtio_mem *vm)
+{
+	struct virtio_device *vdev = vm->vdev;
+
+	vm->vq = virtio_find_single_vq(vdev, virtio_mem_response,
+				       "guest-request");
+	if (IS_ERR(vm->vq))
+		return PTR_ERR(vm->vq);
+	virtio_device_ready(vdev);
+
+	vm->retry = 0;
+	vm->reported = false;
+	vm->thread = kthread_create(virtio_mem_start_thread, vm,
+				    "virtio_mem/%d", vdev->index);
+	if (IS_ERR(vm->thread)) {
+		virtio_reset_device(vdev);
+		vdev->config->del_vqs(vdev);
+		return PTR_ERR(vm->thread);
+	}
+	wake_up_process(vm->thread);
+	return 0;
+}
+
+static void virtio_mem_stop(struct virtio_mem *vm)
+{
+	struct virtio_device *vdev = vm->vdev;
+
+	kthread_stop(vm->thread);
+	virtio_reset_device(vdev);
+	vdev->config->del_vqs(vdev);
+}
+
+static int virtio_mem_probe(struct virtio_device *vdev)
+{
+	struct virtio_mem *vm;
+	int rc;
+
+	/* What a crashed kernel left plugged is what the dump is about. */
+	if (is_kdump_kernel()) {
+		dev_warn(&vdev->dev, "left alone in the dump kernel\n");
+		return -EBUSY;
+	}
+	vm = virtio_mem_create(vdev);
+	if (IS_ERR(vm))
+		return PTR_ERR(vm);
+
+	vm->vdev = vdev;
+	vdev->priv = vm;
+	rc = virtio_mem_start(vm);
+	if (!rc)
+		return 0;
+
+	vm->vdev = NULL;
+	if (!virtio_mem_in_use(vm))
+		virtio_mem_tear_down(vm);
+	return rc;
+}
+
+/*
+ * The module stays while Linux uses memory of the device; only an unbind gets
+ * here then.  The state stays too: without it, memory that is onlined later
+ * would expose unplugged blocks.
+ */
+static void virtio_mem_remove(struct virtio_device *vdev)
+{
+	struct virtio_mem *vm = vdev->priv;
+
+	virtio_mem_stop(vm);
+	vdev->priv = NULL;
+	vm->vdev = NULL;
+	if (virtio_mem_in_use(vm))
+		dev_warn(&vdev->dev,
+			 "unbound while memory is in use; bind again to resize it\n");
+	else
+		virtio_mem_tear_down(vm);
+}
+
+#ifdef CONFIG_PM_SLEEP
+static int virtio_mem_freeze(struct virtio_device *vdev)
+{
+	struct virtio_mem *vm = vdev->priv;
+
+	if (!virtio_has_feature(vdev, VIRTIO_MEM_F_PERSISTENT_SUSPEND) &&
+	    vm->nr_plugged) {
+		dev_err(&vdev->dev, "cannot suspend: memory is plugged\n");
+		return -EPERM;
+	}
+	virtio_mem_stop(vm);
+	return 0;
+}
+
+static int virtio_mem_restore(struct virtio_device *vdev)
+{
+	return virtio_mem_start(vdev->priv);
+}
+#endif
+
+static const unsigned int virtio_mem_features[] = {
+#ifdef CONFIG_ACPI_NUMA
+	VIRTIO_MEM_F_ACPI_PXM,
+#endif
+	VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE,
+	VIRTIO_MEM_F_PERSISTENT_SUSPEND,
+};
+
+static const struct virtio_device_id virtio_mem_id_table[] = {
+	{ VIRTIO_ID_MEM, VIRTIO_DEV_ANY_ID },
+	{ 0 },
+};
+
+static struct virtio_driver virtio_mem_driver = {
+	.driver.name = KBUILD_MODNAME,
+	.id_table = virtio_mem_id_table,
+	.feature_table = virtio_mem_features,
+	.feature_table_size = ARRAY_SIZE(virtio_mem_features),
+	.probe = virtio_mem_probe,
+	.remove = virtio_mem_remove,
+	.config_changed = virtio_mem_config_changed,
+#ifdef CONFIG_PM_SLEEP
+	.freeze = virtio_mem_freeze,
+	.restore = virtio_mem_restore,
+#endif
+};
+
+module_virtio_driver(virtio_mem_driver);
+
+MODULE_DEVICE_TABLE(virtio, virtio_mem_id_table);
+MODULE_DESCRIPTION("Memory that the hypervisor resizes");
+MODULE_LICENSE("GPL");

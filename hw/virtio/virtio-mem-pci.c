@@ -1,0 +1,159 @@
+/*
+ * virtio-mem-pci: a virtio-mem device on the PCI bus
+ *
+ * The memory device that the machine places and that QMP shows: hands all
+ * questions on to the virtio-mem device inside, and its size changes to QMP.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-events-machine.h"
+#include "hw/mem/memory-device.h"
+#include "hw/virtio/virtio-md-pci.h"
+#include "hw/virtio/virtio-mem.h"
+#include "qom/object.h"
+
+/* virtio-mem-pci is also a virtio-mem-pci-base, which no user ever names. */
+#define TYPE_VIRTIO_MEM_PCI "virtio-mem-pci-base"
+OBJECT_DECLARE_SIMPLE_TYPE(VirtIOMEMPCI, VIRTIO_MEM_PCI)
+
+struct VirtIOMEMPCI {
+    VirtIOMDPCI parent_obj;
+
+    VirtIOMEM vdev;
+    Notifier size_change_notifier;
+};
+
+static void virtio_mem_pci_realize(VirtIOPCIProxy *proxy, Error **errp)
+{
+    VirtIOMEMPCI *pci = VIRTIO_MEM_PCI(proxy);
+
+    virtio_pci_force_virtio_1(proxy);
+    qdev_realize(DEVICE(&pci->vdev), BUS(&proxy->bus), errp);
+}
+
+static uint64_t virtio_mem_pci_get_addr(const MemoryDeviceState *md)
+{
+    return object_property_get_uint(OBJECT(md), VIRTIO_MEM_ADDR_PROP,
+                                    &error_abort);
+}
+
+static void virtio_mem_pci_set_addr(MemoryDeviceState *md, uint64_t addr,
+                                    Error **errp)
+{
+    object_property_set_uint(OBJECT(md), VIRTIO_MEM_ADDR_PROP, addr, errp);
+}
+
+static uint64_t virtio_mem_pci_get_plugged_size(const MemoryDeviceState *md,
+                                                Error **errp)
+{
+    return virtio_mem_get_plugged_size(&VIRTIO_MEM_PCI(md)->vdev);
+}
+
+/*
+ * Before the device is realized the machine asks here first, on its way to
+ * place it: the first and best time to tell users of their mistakes.
+ */
+static MemoryRegion *virtio_mem_pci_get_memory_region(MemoryDeviceState *md,
+                                                      Error **errp)
+{
+    VirtIOMEM *vmem = &VIRTIO_MEM_PCI(md)->vdev;
+
+    if (!DEVICE(vmem)->realized && !virtio_mem_check_config(vmem, errp)) {
+        return NULL;
+    }
+    return &vmem->memdev->mr;
+}
+
+static uint64_t virtio_mem_pci_get_min_alignment(const MemoryDeviceState *md)
+{
+    return virtio_mem_get_block_size(&VIRTIO_MEM_PCI(md)->vdev);
+}
+
+static void virtio_mem_pci_fill_device_info(const MemoryDeviceState *md,
+                                            MemoryDeviceInfo *info)
+{
+    VirtioMEMDeviceInfo *vi = g_new0(VirtioMEMDeviceInfo, 1);
+
+    vi->id = g_strdup(DEVICE(md)->id);
+    virtio_mem_fill_device_info(&VIRTIO_MEM_PCI(md)->vdev, vi);
+
+    info->type = MEMORY_DEVICE_INFO_KIND_VIRTIO_MEM;
+    info->u.virtio_mem.data = vi;
+}
+
+static void virtio_mem_pci_unplug_request_check(VirtIOMDPCI *vmd, Error **errp)
+{
+    virtio_mem_check_unplug(&VIRTIO_MEM_PCI(vmd)->vdev, errp);
+}
+
+static void virtio_mem_pci_size_changed(Notifier *notifier, void *data)
+{
+    VirtIOMEMPCI *pci = container_of(notifier, VirtIOMEMPCI,
+                                     size_change_notifier);
+    g_autofree char *path = object_get_canonical_path(OBJECT(pci));
+    const uint64_t *size = data;
+
+    qapi_event_send_memory_device_size_change(DEVICE(pci)->id, *size, path);
+}
+
+static void virtio_mem_pci_instance_init(Object *obj)
+{
+    VirtIOMEMPCI *pci = VIRTIO_MEM_PCI(obj);
+    static const char *const properties[] = {
+        VIRTIO_MEM_BLOCK_SIZE_PROP,
+        VIRTIO_MEM_REQUESTED_SIZE_PROP,
+        VIRTIO_MEM_SIZE_PROP,
+    };
+
+    virtio_instance_init_common(obj, &pci->vdev, sizeof(pci->vdev),
+                                TYPE_VIRTIO_MEM);
+    for (size_t i = 0; i < ARRAY_SIZE(properties); i++) {
+        object_property_add_alias(obj, properties[i], OBJECT(&pci->vdev),
+                                  properties[i]);
+    }
+
+    pci->size_change_notifier.notify = virtio_mem_pci_size_changed;
+    virtio_mem_add_size_change_notifier(&pci->vdev, &pci->size_change_notifier);
+}
+
+static void virtio_mem_pci_class_init(ObjectClass *klass, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    PCIDeviceClass *pc = PCI_DEVICE_CLASS(klass);
+    VirtioPCIClass *vpc = VIRTIO_PCI_CLASS(klass);
+    VirtIOMDPCIClass *vmdc = VIRTIO_MD_PCI_CLASS(klass);
+    MemoryDeviceClass *mdc = MEMORY_DEVICE_CLASS(klass);
+
+    vpc->realize = virtio_mem_pci_realize;
+    set_bit(DEVICE_CATEGORY_MISC, dc->categories);
+    pc->revision = VIRTIO_PCI_ABI_VERSION;
+    pc->class_id = PCI_CLASS_OTHERS;
+
+    mdc->get_addr = virtio_mem_pci_get_addr;
+    mdc->set_addr = virtio_mem_pci_set_addr;
+    mdc->get_plugged_size = virtio_mem_pci_get_plugged_size;
+    mdc->get_memory_region = virtio_mem_pci_get_memory_region;
+    mdc->get_min_alignment = virtio_mem_pci_get_min_alignment;
+    mdc->fill_device_info = virtio_mem_pci_fill_device_info;
+
+    vmdc->unplug_request_check = virtio_mem_pci_unplug_request_check;
+}
+
+static const VirtioPCIDeviceTypeInfo virtio_mem_pci_info = {
+    .base_name = TYPE_VIRTIO_MEM_PCI,
+    .generic_name = "virtio-mem-pci",
+    .parent = TYPE_VIRTIO_MD_PCI,
+    .instance_size = sizeof(VirtIOMEMPCI),
+    .instance_init = virtio_mem_pci_instance_init,
+    .class_init = virtio_mem_pci_class_init,
+};
+
+static void virtio_mem_pci_register_types(void)
+{
+    virtio_pci_types_register(&virtio_mem_pci_info);
+}
+
+type_init(virtio_mem_pci_register_types)
