@@ -123,6 +123,10 @@ $(QEMU_BUILD)/build.ninja: $(STAMP)/qemu-tree $(STAMP)/pytools | $(STAMP)/packag
 		--disable-docs --disable-download --disable-install-blobs \
 		--firmwarepath=$(FIRMWARE) >configure.log 2>&1 || \
 		{ tail -n 20 configure.log >&2; exit 1; }
+	@# In its build tree QEMU looks for firmware below qemu-bundle only.
+	@for dir in $(subst :, ,$(FIRMWARE)); do \
+		mkdir -p $(QEMU_BUILD)/qemu-bundle$$(dirname $$dir); \
+		ln -sfn $$dir $(QEMU_BUILD)/qemu-bundle$$dir; done
 	@touch $@
 
 # --- Linux --------------------------------------------------------------
@@ -170,7 +174,7 @@ $(B)/guest/vmlinuz: $(STAMP)/linux
 
 $(B)/guest/init: $(wildcard guest/*.c guest/*.h) | $(STAMP)/packages-guest
 	@mkdir -p $(@D)
-	@gcc -static -O2 -Wall -Wextra -Werror -o $@ $(filter %.c,$^)
+	@gcc -static -O2 -Wall -Wextra -Werror -Wno-format-zero-length -o $@ $(filter %.c,$^)
 
 $(B)/guest/initrd: $(B)/guest/init $(MODULE) $(STAMP)/linux | $(STAMP)/packages-guest
 	@tools/make-initrd $@ $(B)/guest/init $(MODULE) $(LINUX)/modules

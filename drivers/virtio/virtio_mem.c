@@ -1056,6 +1056,13 @@ static int virtio_mem_claim_region(struct virtio_device *vdev,
 	return 0;
 }
 
+static void virtio_mem_release_region(struct virtio_mem *vm)
+{
+	/* Only a busy region can be released. */
+	vm->resource->flags |= IORESOURCE_BUSY;
+	release_mem_region(vm->addr, vm->region_size);
+}
+
 static void virtio_mem_free(struct virtio_mem *vm)
 {
 	vfree(vm->chunks);
@@ -1131,7 +1138,7 @@ static int virtio_mem_set_up(struct virtio_device *vdev, struct virtio_mem *vm)
 	return 0;
 
 err_region:
-	release_mem_region(vm->addr, vm->region_size);
+	virtio_mem_release_region(vm);
 err_group:
 	memory_group_unregister(vm->mgid);
 	return rc;
@@ -1140,7 +1147,7 @@ err_group:
 static void virtio_mem_tear_down(struct virtio_mem *vm)
 {
 	virtio_mem_unpublish(vm);
-	release_mem_region(vm->addr, vm->region_size);
+	virtio_mem_release_region(vm);
 	memory_group_unregister(vm->mgid);
 	virtio_mem_free(vm);
 }

@@ -102,19 +102,9 @@ static void virtio_mem_pci_size_changed(Notifier *notifier, void *data)
 static void virtio_mem_pci_instance_init(Object *obj)
 {
     VirtIOMEMPCI *pci = VIRTIO_MEM_PCI(obj);
-    static const char *const properties[] = {
-        VIRTIO_MEM_BLOCK_SIZE_PROP,
-        VIRTIO_MEM_REQUESTED_SIZE_PROP,
-        VIRTIO_MEM_SIZE_PROP,
-    };
 
     virtio_instance_init_common(obj, &pci->vdev, sizeof(pci->vdev),
                                 TYPE_VIRTIO_MEM);
-    for (size_t i = 0; i < ARRAY_SIZE(properties); i++) {
-        object_property_add_alias(obj, properties[i], OBJECT(&pci->vdev),
-                                  properties[i]);
-    }
-
     pci->size_change_notifier.notify = virtio_mem_pci_size_changed;
     virtio_mem_add_size_change_notifier(&pci->vdev, &pci->size_change_notifier);
 }

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory of the guest that is in use.
+ *
+ * "hold" fills anonymous memory so that each word depends on a seed and its
+ * place: Linux can move it, but nobody can lose or mix up a page of it unseen.
+ * "pin" makes memory that Linux can't move, by leaving it in a pipe.  Both
+ * stay until "drop".
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "guest.h"
+
+#define MPOL_BIND 2
+#define PAGE 4096UL
+
+struct holding {
+	char name[32];		/* empty: free */
+	uint64_t *words;
+	size_t bytes;
+	uint64_t seed;
+	int pipe[2];		/* only if pinned */
+	bool pinned;
+};
+
+static struct holding holdings[32];
+
+static struct holding *find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(holdings) / sizeof(*holdings); i++)
+		if (!strcmp(holdings[i].name, name))
+			return &holdings[i];
+	return NULL;
+}
+
+static uint64_t word_at(uint64_t seed, size_t index)
+{
+	return (seed + index) * 0x9e3779b97f4a7c15ULL ^ (seed << 32);
+}
+
+static int bind_to(void *start, size_t bytes, const char *node)
+{
+	unsigned long mask = 1UL << atoi(node);
+
+	return syscall(SYS_mbind, start, bytes, MPOL_BIND, &mask,
+		       8 * sizeof(mask), 0);
+}
+
+/* Reserves a name and maps memory for it; the answer is set on failure. */
+static struct holding *map(const char *name, const char *bytes,
+			   const char *node)
+{
+	struct holding *holding = find("");
+
+	if (find(name) || !holding || !*name) {
+		answer(false, "%s: name in use, or too many", name);
+		return NULL;
+	}
+	holding->bytes = strtoull(bytes, NULL, 0) & -PAGE;
+	holding->words = mmap(NULL, holding->bytes, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (holding->words == MAP_FAILED ||
+	    (node && bind_to(holding->words, holding->bytes, node))) {
+		answer(false, "%s: %s bytes: %s", name, bytes, strerror(errno));
+		return NULL;
+	}
+	holding->pinned = false;
+	return holding;
+}
+
+int do_hold(char **argv)
+{
+	struct holding *holding = map(argv[0], argv[1], argv[3]);
+
+	if (!holding)
+		return -1;
+	holding->seed = strtoull(argv[2], NULL, 0);
+	for (size_t i = 0; i < holding->bytes / sizeof(uint64_t); i++)
+		holding->words[i] = word_at(holding->seed, i);
+	strncpy(holding->name, argv[0], sizeof(holding->name) - 1);
+	return answer(true, "%zu", holding->bytes);
+}
+
+int do_verify(char **argv)
+{
+	struct holding *holding = find(argv[0]);
+
+	if (!holding || holding->pinned)
+		return answer(false, "%s: not held", argv[0]);
+	for (size_t i = 0; i < holding->bytes / sizeof(uint64_t); i++) {
+		uint64_t expected = word_at(holding->seed, i);
+
+		if (holding->words[i] != expected)
+			return answer(false,
+				      "%s: offset 0x%zx: expected 0x%llx, found 0x%llx",
+				      argv[0], i * sizeof(uint64_t),
+				      (unsigned long long)expected,
+				      (unsigned long long)holding->words[i]);
+	}
+	return answer(true, "%zu", holding->bytes);
+}
+
+int do_drop(char **argv)
+{
+	struct holding *holding = find(argv[0]);
+
+	if (!holding || !*argv[0])
+		return answer(false, "%s: not held", argv[0]);
+	if (holding->pinned) {
+		close(holding->pipe[0]);
+		close(holding->pipe[1]);
+	}
+	munmap(holding->words, holding->bytes);
+	memset(holding, 0, sizeof(*holding));
+	return answer(true, "");
+}
+
+/* A page in a pipe has a reference that migration doesn't know. */
+int do_pin(char **argv)
+{
+	struct holding *holding = map(argv[0], argv[1], argv[2]);
+	struct iovec iov;
+
+	if (!holding)
+		return -1;
+	memset(holding->words, 0x5a, holding->bytes);
+	if (pipe(holding->pipe) ||
+	    fcntl(holding->pipe[1], F_SETPIPE_SZ, holding->bytes) < 0)
+		return answer(false, "%s: pipe: %s", argv[0], strerror(errno));
+	iov.iov_base = holding->words;
+	iov.iov_len = holding->bytes;
+	if (vmsplice(holding->pipe[1], &iov, 1, SPLICE_F_NONBLOCK) !=
+	    (ssize_t)holding->bytes)
+		return answer(false, "%s: vmsplice: %s", argv[0],
+			      strerror(errno));
+	holding->pinned = true;
+	strncpy(holding->name, argv[0], sizeof(holding->name) - 1);
+	return answer(true, "%zu", holding->bytes);
+}

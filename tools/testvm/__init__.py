@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boots the test guest in QEMU with virtio-mem devices, and talks to both."""
+
+from .guest import Guest, GuestError
+from .vm import Device, VM, VMError, GIB, MIB
+from . import paths
+
+__all__ = ["Device", "GIB", "Guest", "GuestError", "MIB", "VM", "VMError",
+           "paths"]

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The test guest's side of the conversation: see guest/init.c."""
+
+import re
+
+MODULES = {"ours": "/modules/ours/virtio_mem.ko",
+           "stock": "/modules/stock/virtio_mem.ko"}
+MEMORY_DIR = "/sys/devices/system/memory"
+NODE_DIR = "/sys/devices/system/node"
+
+
+class GuestError(Exception):
+    """The guest answered with an error, or not at all."""
+
+
+class Guest:
+    """Sends commands over a connected socket; `alive` raises if QEMU died."""
+
+    def __init__(self, sock, alive, timeout):
+        self._sock = sock
+        self._alive = alive
+        self._timeout = timeout
+        self._buffer = b""
+
+    def _receive(self, enough):
+        """Reads until enough() finds what it looks for in the buffer."""
+        waited = 0
+        while enough() is None:
+            self._sock.settimeout(1)
+            try:
+                data = self._sock.recv(1 << 16)
+            except TimeoutError:
+                data = None
+                waited += 1
+            if data == b"" or data is None:
+                self._alive()
+            if data == b"" or waited > self._timeout:
+                raise GuestError("no answer from the guest")
+            if data:
+                waited = 0
+                self._buffer += data
+        return enough()
+
+    def _answer(self):
+        end = self._receive(lambda: self._buffer.find(b"\n") + 1 or None)
+        verdict, length = self._buffer[:end].split()
+        total = end + int(length)
+        self._receive(lambda: True if len(self._buffer) >= total else None)
+        text = self._buffer[end:total].decode(errors="replace")
+        self._buffer = self._buffer[total:]
+        if verdict != b"ok":
+            raise GuestError(text)
+        return text
+
+    def wait_ready(self):
+        """Returns once the guest has booted."""
+        text = self._answer()
+        if text != "ready\n":
+            raise GuestError(f"expected the guest to boot, got {text!r}")
+
+    def command(self, *words):
+        """Runs a command of guest/init.c; returns its text."""
+        line = " ".join(str(word) for word in words if word is not None)
+        self._sock.sendall(line.encode() + b"\n")
+        return self._answer()
+
+    def read(self, path):
+        return self.command("read", path)
+
+    def write(self, path, text):
+        self.command("write", path, text)
+
+    def list(self, path):
+        names = self.command("list", path).split("\n")
+        return sorted(n for n in names if n and not n.startswith("."))
+
+    def dmesg(self):
+        return self.command("dmesg")
+
+    def load(self, driver, **parameters):
+        """Loads "ours" or the kernel's "stock" virtio_mem module."""
+        options = [f"{name}={value}" for name, value in parameters.items()]
+        self.command("load", MODULES[driver], *options)
+
+    def unload(self):
+        self.command("unload", "virtio_mem")
+
+    def mem_total(self):
+        """MemTotal in bytes."""
+        return _kib(r"MemTotal:\s+(\d+) kB", self.read("/proc/meminfo"))
+
+    def node_total(self, node):
+        """MemTotal of one NUMA node in bytes."""
+        return _kib(rf"Node {node} MemTotal:\s+(\d+) kB",
+                    self.read(f"{NODE_DIR}/node{node}/meminfo"))
+
+    def hold(self, name, size, seed=1, node=None):
+        """Fills memory with a pattern, and keeps it in use."""
+        self.command("hold", name, size, seed, node)
+
+    def verify(self, name):
+        """Raises when held memory is not what it was filled with."""
+        self.command("verify", name)
+
+    def pin(self, name, size, node=None):
+        """Keeps memory in use that Linux can't move."""
+        self.command("pin", name, size, node)
+
+    def drop(self, name):
+        """Ends hold() or pin()."""
+        self.command("drop", name)
+
+    def reboot(self):
+        """Returns once the guest is up again."""
+        self._sock.sendall(b"reboot\n")
+        self.wait_ready()
+
+    def memory_blocks(self):
+        """The states of all memory blocks, by number."""
+        numbers = [int(name[6:]) for name in self.list(MEMORY_DIR)
+                   if re.fullmatch(r"memory\d+", name)]
+        return {n: self.read(f"{MEMORY_DIR}/memory{n}/state").strip()
+                for n in numbers}
+
+    def set_memory_block(self, number, state):
+        """State is online, online_kernel, online_movable or offline."""
+        self.write(f"{MEMORY_DIR}/memory{number}/state", state)
+
+
+def _kib(pattern, text):
+    return int(re.search(pattern, text).group(1)) << 10

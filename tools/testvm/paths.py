@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the build leaves what a virtual machine needs."""
+
+import os
+import shutil
+from pathlib import Path
+
+BUILD = Path(__file__).resolve().parents[2] / "build"
+QEMU = BUILD / "qemu" / "qemu-system-x86_64"
+QTEST = BUILD / "qemu" / "tests" / "qtest" / "qos-test"
+KERNEL = BUILD / "guest" / "vmlinuz"
+INITRD = BUILD / "guest" / "initrd"
+LOGS = BUILD / "logs"
+
+
+def qemu(which):
+    """The QEMU binary: "ours", "stock" (the distribution's), or a path."""
+    if which == "ours":
+        return str(QEMU)
+    if which == "stock":
+        return shutil.which("qemu-system-x86_64",
+                            path="/usr/bin:/usr/local/bin")
+    return os.fspath(which)

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A virtual machine with virtio-mem devices and the test guest inside."""
+
+import os
+import re
+import shutil
+import socket
+import tempfile
+import time
+from dataclasses import dataclass, field
+
+from qemu.machine import QEMUMachine
+
+from . import paths
+from .guest import Guest
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+# What a kernel prints when something is wrong with it.
+WARNINGS = re.compile(
+    r"WARNING:|\bBUG\b|Oops|Call Trace|Kernel panic|lockup|blocked for more"
+    r"|possible recursive locking|general protection fault|Bad page state")
+
+
+class VMError(Exception):
+    """The machine did not do what was asked for."""
+
+
+@dataclass
+class Device:
+    """A virtio-mem device; sizes in bytes, None leaves QEMU's default."""
+    id: str
+    size: int
+    node: int = 0
+    block_size: int | None = None
+    requested_size: int = 0
+    options: dict = field(default_factory=dict)
+    backend: str = "memory-backend-ram,reserve=off"
+
+    def arguments(self):
+        props = {"id": self.id, "memdev": f"{self.id}-mem",
+                 "node": self.node, "requested-size": self.requested_size}
+        if self.block_size:
+            props["block-size"] = self.block_size
+        props.update(self.options)
+        text = ",".join(f"{key}={value}" for key, value in props.items())
+        return ["-object", f"{self.backend},id={self.id}-mem,size={self.size}",
+                "-device", f"virtio-mem-pci,{text}"]
+
+
+class VM:
+    """
+    Use as a context manager: leaving it ends QEMU, and fails when the guest's
+    kernel complained.  Waits end early when QEMU ends; timeouts are generous
+    seconds, there to end a hopeless wait.
+    """
+
+    def __init__(self, name, devices=(), *, memory=GIB, nodes=1, cpus=2,
+                 qemu="ours", machine="q35", guest=True, timeout=240,
+                 cmdline="memhp_default_state=online_movable", arguments=()):
+        self.name = name
+        self.configured = list(devices)
+        self.timeout = timeout
+        self.guest = None
+        self._with_guest = guest
+        self._nodes = nodes
+        self._memory = memory
+        self._cmdline = cmdline
+        self._arguments = list(arguments)
+        self._cpus = cpus
+        self._machine_type = machine
+        self._binary = paths.qemu(qemu)
+        self._events = []
+        paths.LOGS.mkdir(parents=True, exist_ok=True)
+        self.console = paths.LOGS / f"{name}.console"
+        self._machine = None
+        self._dir = None
+
+    def _memory_arguments(self):
+        room = sum(max(dev.size, GIB) + GIB for dev in self.configured)
+        total = self._memory + room
+        args = ["-m", f"{self._memory >> 20}M,maxmem={total >> 20}M,slots=8"]
+        each = self._memory // self._nodes
+        for node in range(self._nodes):
+            args += ["-object", f"memory-backend-ram,id=ram{node},size={each}",
+                     "-numa", f"node,nodeid={node},memdev=ram{node}"
+                              f",cpus={node}"]
+        return args if self._nodes > 1 else args[:2]
+
+    def _guest_arguments(self):
+        if not self._with_guest:
+            return []
+        cmdline = f"console=ttyS0 panic=-1 panic_on_warn=1 {self._cmdline}"
+        return ["-kernel", str(paths.KERNEL), "-initrd", str(paths.INITRD),
+                "-append", cmdline,
+                "-action", "panic=shutdown",
+                "-chardev", f"socket,id=test,path={self._dir}/test,"
+                            "server=on,wait=off",
+                "-device", "virtio-serial-pci",
+                "-device", "virtserialport,chardev=test,name=virtio-mem.test"]
+
+    def _qemu_arguments(self):
+        accel = os.environ.get("ACCEL") or "tcg"
+        args = ["-machine", self._machine_type, "-accel", accel,
+                "-cpu", "max", "-smp", str(self._cpus), "-nodefaults",
+                "-device", "pvpanic", "-chardev",
+                f"file,id=console,path={self.console}",
+                "-serial", "chardev:console"]
+        args += self._memory_arguments() + self._guest_arguments()
+        for device in self.configured:
+            args += device.arguments()
+        return args + self._arguments
+
+    def start(self):
+        """Starts QEMU; returns once the guest has booted, if there is one."""
+        self._dir = tempfile.mkdtemp(prefix="vm-")
+        self._machine = QEMUMachine(self._binary, self._qemu_arguments(),
+                                    base_temp_dir=self._dir, qmp_timer=60,
+                                    log_dir=self._dir)
+        try:
+            self._machine.launch()
+            if self._with_guest:
+                sock = socket.socket(socket.AF_UNIX)
+                sock.connect(f"{self._dir}/test")
+                self.guest = Guest(sock, self.check_alive, self.timeout)
+                self.guest.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self):
+        """Ends QEMU and removes its files; the console's log stays."""
+        try:
+            self._machine.shutdown(hard=True)
+        except Exception:       # it is gone, one way or the other
+            pass
+        shutil.rmtree(self._dir, ignore_errors=True)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        try:
+            if kind is None:
+                self.check_clean()
+        finally:
+            self.stop()
+
+    @property
+    def pid(self):
+        return self._machine.get_pid()
+
+    def command_line(self):
+        """QEMU's arguments, the program first, without the test's QMP."""
+        return [self._binary, "-display", "none"] + self._qemu_arguments()
+
+    def check_alive(self):
+        """Raises when QEMU is gone, with its last words."""
+        if self._machine.is_running():
+            return
+        log = self._machine.get_log() or ""
+        raise VMError(f"QEMU ended ({self._machine.exitcode()}): {log}\n"
+                      + self._console_tail())
+
+    def _console_tail(self):
+        if not self.console.exists():
+            return ""
+        return "\n".join(
+            self.console.read_text(errors="replace").splitlines()[-30:])
+
+    def check_clean(self):
+        """Raises when the guest's kernel warned of anything."""
+        self.check_alive()
+        if not self._with_guest:
+            return
+        log = self.console.read_text(errors="replace") + self.guest.dmesg()
+        found = WARNINGS.search(log)
+        if found:
+            raise VMError("the guest's kernel complains:\n"
+                          + log[max(0, found.start() - 200):][:2000])
+
+    def qmp(self, command, **arguments):
+        """The value that a QMP command returns; raises on an error."""
+        args = {key.replace("_", "-"): value
+                for key, value in arguments.items()}
+        return self._machine.cmd(command, args_dict=args)
+
+    def hmp(self, line):
+        return self.qmp("human-monitor-command", command_line=line)
+
+    def devices(self):
+        """What query-memory-devices says, by device ID."""
+        return {dev["data"]["id"]: dev["data"]
+                for dev in self.qmp("query-memory-devices")}
+
+    def resize(self, device, size):
+        """Sets the requested size; the guest follows in its own time."""
+        self.qmp("qom-set", path=f"/machine/peripheral/{device}",
+                 property="requested-size", value=size)
+
+    def size(self, device):
+        """Plugged bytes."""
+        return self.devices()[device]["size"]
+
+    def events(self, name):
+        """All events of a name since the start."""
+        self._events += self._machine.get_qmp_events(wait=False)
+        return [event for event in self._events if event["event"] == name]
+
+    def wait_for(self, what, condition, timeout=None):
+        """Returns once condition() is true."""
+        end = time.monotonic() + (timeout or self.timeout)
+        while not condition():
+            self.check_alive()
+            if time.monotonic() > end:
+                raise VMError(f"gave up waiting for {what}\n"
+                              + self._console_tail())
+            time.sleep(0.05)
+
+    def wait_for_size(self, device, size, timeout=None):
+        """Returns once exactly `size` bytes are plugged."""
+        try:
+            self.wait_for(f"{device} to reach {size}",
+                          lambda: self.size(device) == size, timeout)
+        except VMError as error:
+            raise VMError(f"{device} is at {self.size(device)}: {error}") \
+                from None
+
+    def resize_and_wait(self, device, size):
+        self.resize(device, size)
+        self.wait_for_size(device, size)
+
+    def host_resident(self, device):
+        """Bytes of a device's memory that take memory of the host."""
+        size = next(d.size for d in self.configured if d.id == device)
+        resident = 0
+        mapping = 0
+        with open(f"/proc/{self.pid}/smaps", encoding="ascii") as smaps:
+            for line in smaps:
+                span = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
+                if span:
+                    mapping = int(span.group(2), 16) - int(span.group(1), 16)
+                elif line.startswith("Rss:") and mapping == size:
+                    resident += int(line.split()[1]) << 10
+        return resident
