@@ -11,6 +11,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-events-machine.h"
 #include "hw/mem/memory-device.h"
+#include "hw/qdev-properties.h"
 #include "hw/virtio/virtio-md-pci.h"
 #include "hw/virtio/virtio-mem.h"
 #include "qom/object.h"
@@ -30,6 +31,9 @@ static void virtio_mem_pci_realize(VirtIOPCIProxy *proxy, Error **errp)
 {
     VirtIOMEMPCI *pci = VIRTIO_MEM_PCI(proxy);
 
+    if (proxy->nvectors == DEV_NVECTORS_UNSPECIFIED) {
+        proxy->nvectors = 2;    /* the queue and the configuration */
+    }
     virtio_pci_force_virtio_1(proxy);
     qdev_realize(DEVICE(&pci->vdev), BUS(&proxy->bus), errp);
 }
@@ -109,6 +113,13 @@ static void virtio_mem_pci_instance_init(Object *obj)
     virtio_mem_add_size_change_notifier(&pci->vdev, &pci->size_change_notifier);
 }
 
+static const Property virtio_mem_pci_properties[] = {
+    DEFINE_PROP_BIT("ioeventfd", VirtIOPCIProxy, flags,
+                    VIRTIO_PCI_FLAG_USE_IOEVENTFD_BIT, true),
+    DEFINE_PROP_UINT32("vectors", VirtIOPCIProxy, nvectors,
+                       DEV_NVECTORS_UNSPECIFIED),
+};
+
 static void virtio_mem_pci_class_init(ObjectClass *klass, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
@@ -118,6 +129,7 @@ static void virtio_mem_pci_class_init(ObjectClass *klass, void *data)
     MemoryDeviceClass *mdc = MEMORY_DEVICE_CLASS(klass);
 
     vpc->realize = virtio_mem_pci_realize;
+    device_class_set_props(dc, virtio_mem_pci_properties);
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
     pc->revision = VIRTIO_PCI_ABI_VERSION;
     pc->class_id = PCI_CLASS_OTHERS;

@@ -12,7 +12,6 @@
 #include "qgraph.h"
 #include "virtio-mem.h"
 #include "standard-headers/linux/virtio_config.h"
-#include "standard-headers/linux/virtio_ring.h"
 
 #define TIMEOUT_US (120 * G_USEC_PER_SEC)
 #define GARBAGE    0xa5
@@ -42,11 +41,12 @@ static void free_queue(QVirtioMem *mem)
 void qvirtio_mem_start(QVirtioMem *mem, uint64_t declined)
 {
     struct virtio_mem_config config;
+    uint64_t features;
 
     qvirtio_start_device(mem->vdev);
     free_queue(mem);
-    qvirtio_set_features(mem->vdev,
-                         qvirtio_get_features(mem->vdev) & ~declined);
+    features = qvirtio_get_features(mem->vdev) & ~declined;
+    qvirtio_set_features(mem->vdev, features);
     mem->vq = qvirtqueue_setup(mem->vdev, mem->alloc, 0);
     qvirtio_set_driver_ok(mem->vdev);
     qvirtio_mem_take_irq(mem, QVIRTIO_MEM_QUEUE_IRQ | QVIRTIO_MEM_CONFIG_IRQ);
@@ -91,6 +91,15 @@ bool qvirtio_mem_take_irq(QVirtioMem *mem, uint8_t irq)
     came = mem->irqs & irq;
     mem->irqs &= ~irq;
     return came;
+}
+
+void qvirtio_mem_wait_irq(QVirtioMem *mem, uint8_t irq)
+{
+    gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
+
+    while (!qvirtio_mem_take_irq(mem, irq)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+    }
 }
 
 void qvirtio_mem_wait_needs_reset(QVirtioMem *mem)
@@ -138,19 +147,17 @@ uint32_t qvirtio_mem_offer_chain(QVirtioMem *mem, const QVirtioMemDesc *chain,
     return head;
 }
 
-/* Cuts a buffer into descriptors; returns how many there are now. */
-static size_t cut(QVirtioMemDesc *chain, size_t n, uint64_t addr, uint32_t len,
-                  uint32_t piece, bool in)
+/* Adds a buffer to a chain, cut into descriptors. */
+static void add_buffer(GArray *chain, uint64_t addr, uint32_t len,
+                       uint32_t piece, bool in)
 {
     uint32_t done;
 
     for (done = 0; done < len; done += piece) {
-        chain[n].addr = addr + done;
-        chain[n].len = MIN(piece, len - done);
-        chain[n].in = in;
-        n++;
+        QVirtioMemDesc desc = { addr + done, MIN(piece, len - done), in };
+
+        g_array_append_val(chain, desc);
     }
-    return n;
 }
 
 static uint64_t alloc_garbage(QVirtioMem *mem, uint32_t len)
@@ -174,16 +181,16 @@ QVirtioMemPending qvirtio_mem_offer(QVirtioMem *mem,
         .in = alloc_garbage(mem, shape->in_len),
         .in_len = shape->in_len,
     };
-    g_autofree QVirtioMemDesc *chain = g_new(QVirtioMemDesc, mem->vq->size);
-    size_t n = 0;
+    g_autoptr(GArray) chain = g_array_new(false, false, sizeof(QVirtioMemDesc));
 
     if (shape->out_len) {
         qtest_memwrite(qvirtio_mem_qts(mem), pending.out, req,
                        MIN(shape->out_len, sizeof(*req)));
     }
-    n = cut(chain, n, pending.out, shape->out_len, shape->out_piece, false);
-    n = cut(chain, n, pending.in, shape->in_len, shape->in_piece, true);
-    pending.head = qvirtio_mem_offer_chain(mem, chain, n);
+    add_buffer(chain, pending.out, shape->out_len, shape->out_piece, false);
+    add_buffer(chain, pending.in, shape->in_len, shape->in_piece, true);
+    pending.head = qvirtio_mem_offer_chain(mem, (QVirtioMemDesc *)chain->data,
+                                           chain->len);
     return pending;
 }
 
@@ -246,6 +253,15 @@ struct virtio_mem_resp qvirtio_mem_send(QVirtioMem *mem,
 
 /* virtio-mem-pci, as a node of the graph */
 
+/*
+ * Interfaces that test cases ask for: one for each area, since the graph has
+ * no room for all of them behind a single one.
+ */
+static const char *const areas[] = {
+    "virtio-mem", "virtio-mem-plug", "virtio-mem-unplug", "virtio-mem-state",
+    "virtio-mem-queue", "virtio-mem-management",
+};
+
 static void *get_driver(void *object, const char *interface)
 {
     QVirtioMemPCI *mem_pci = object;
@@ -256,7 +272,7 @@ static void *get_driver(void *object, const char *interface)
     if (!g_strcmp0(interface, "virtio")) {
         return mem_pci->mem.vdev;
     }
-    g_assert_cmpstr(interface, ==, "virtio-mem");
+    g_assert_true(g_str_has_prefix(interface, "virtio-mem"));
     return &mem_pci->mem;
 }
 
@@ -301,13 +317,16 @@ static void virtio_mem_register_nodes(void)
                            "memory-backend-ram,id=mem0,size=1G,reserve=off",
         .extra_device_opts = "id=vmem0,addr=04.0,memdev=mem0",
     };
+    int i;
 
     add_qpci_address(&opts, &addr);
     qos_node_create_driver("virtio-mem-pci", create);
     qos_node_consumes("virtio-mem-pci", "pci-bus", &opts);
     qos_node_produces("virtio-mem-pci", "pci-device");
     qos_node_produces("virtio-mem-pci", "virtio");
-    qos_node_produces("virtio-mem-pci", "virtio-mem");
+    for (i = 0; i < ARRAY_SIZE(areas); i++) {
+        qos_node_produces("virtio-mem-pci", areas[i]);
+    }
 }
 
 libqos_init(virtio_mem_register_nodes);

@@ -14,7 +14,7 @@
 #include "standard-headers/linux/virtio_mem.h"
 #include "standard-headers/linux/virtio_ring.h"
 
-/* Ring features that the requests below do without, unless a test asks */
+/* Features that the requests below do without, unless a test asks for them */
 #define QVIRTIO_MEM_DECLINED (QVIRTIO_F_BAD_FEATURE | \
                               (1ull << VIRTIO_RING_F_INDIRECT_DESC) | \
                               (1ull << VIRTIO_RING_F_EVENT_IDX))
@@ -30,7 +30,7 @@ typedef struct QVirtioMem {
     QGuestAllocator *alloc;
     /* Interrupts that were seen and not yet taken */
     uint8_t irqs;
-    /* The fields that cannot change while the device operates */
+    /* Configuration fields that cannot change while the device operates */
     uint64_t block_size;
     uint64_t addr;
     uint64_t region_size;
@@ -81,11 +81,14 @@ void qvirtio_mem_start(QVirtioMem *mem, uint64_t declined);
 /* Finds the device again after a system reset and starts the driver. */
 void qvirtio_mem_power_on(QVirtioMem *mem);
 
-/* Reads the whole configuration space, in host byte order. */
+/* Reads the whole configuration space, into host byte order. */
 struct virtio_mem_config qvirtio_mem_config(QVirtioMem *mem);
 
 /* Returns whether this interrupt came since it was last taken. */
 bool qvirtio_mem_take_irq(QVirtioMem *mem, uint8_t irq);
+
+/* Waits for this interrupt and takes it. */
+void qvirtio_mem_wait_irq(QVirtioMem *mem, uint8_t irq);
 
 /* Waits until the device says that it needs a reset. */
 void qvirtio_mem_wait_needs_reset(QVirtioMem *mem);
@@ -98,8 +101,8 @@ uint32_t qvirtio_mem_offer_chain(QVirtioMem *mem, const QVirtioMemDesc *chain,
                                  size_t n);
 
 /*
- * Offers @req, without a notification.  What the shape has beyond the request
- * and the whole response buffer are filled with garbage.
+ * Offers @req, without a notification.  What the shape has beyond the request,
+ * and the whole response buffer, are filled with garbage.
  */
 QVirtioMemPending qvirtio_mem_offer(QVirtioMem *mem,
                                     const struct virtio_mem_req *req,

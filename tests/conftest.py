@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+How results are told: a line per test as it ends, what failed at the end, and
+as the very last line, alone, the count.  A test's docstring completes the
+sentence "This test will ...".
+"""
+
+import pytest
+
+MARKS = {"passed": "ok  ", "failed": "FAIL", "skipped": "skip"}
+
+
+def _is_controller(config):
+    return not hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    about = (item.function.__doc__ or "").strip().split("\n")[0]
+    report.user_properties.append(("about", about))
+
+
+def pytest_configure(config):
+    config.counts = {"passed": 0, "failed": 0, "skipped": 0}
+    if _is_controller(config):
+        config.pluginmanager.register(Lines(config), "result-lines")
+
+
+def pytest_report_teststatus(report):
+    """No dots: the lines below replace them."""
+    return report.outcome, "", ""
+
+
+class Lines:
+    """Prints and counts results, in the process that gathers them."""
+
+    def __init__(self, config):
+        self.config = config
+        self.broken = set()
+
+    def _outcome(self, report):
+        """None for a phase of a test that decides nothing."""
+        if report.when == "call" or report.outcome == "skipped":
+            return report.outcome
+        if report.outcome == "failed":
+            return "failed"         # in setting up, or in cleaning up
+        return None
+
+    def pytest_runtest_logreport(self, report):
+        outcome = self._outcome(report)
+        if not outcome:
+            return
+        if outcome == "failed" and report.nodeid in self.broken:
+            return
+        if outcome == "failed":
+            self.broken.add(report.nodeid)
+        self.config.counts[outcome] += 1
+        about = dict(report.user_properties).get("about", "")
+        name = report.nodeid.removeprefix("tests/").split("@")[0]
+        line = f"{MARKS[outcome]} {name} ({report.duration:.1f} s)"
+        if outcome == "skipped":
+            line += f": {report.longrepr[2]}"
+        elif about:
+            line += f": {about}"
+        self.config.get_terminal_writer().line(line)
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self.config.counts["failed"] += 1
+
+
+def pytest_unconfigure(config):
+    if _is_controller(config):
+        counts = config.counts
+        print(f"{counts['passed']} passed, {counts['failed']} failed, "
+              f"{counts['skipped']} skipped", flush=True)

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The device without a guest: what users configure, and get told."""
+
+import re
+import subprocess
+
+import pytest
+from qemu.qmp import QMPError
+
+from testvm import GIB, MIB, VM, Device, paths
+
+BACKEND = "memory-backend-ram,id=m0,size=1G"
+
+
+def refused(*arguments, memory="512M,maxmem=4G", machine="q35"):
+    """What QEMU says when it refuses to start."""
+    result = subprocess.run(
+        [paths.qemu("ours"), "-machine", machine, "-accel", "tcg", "-S",
+         "-nodefaults", "-display", "none", "-m", memory, *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        check=False)
+    assert result.returncode == 1, result.stderr
+    return result.stderr
+
+
+MISTAKES = {
+    "memdev missing": ("id=vm0", "'memdev' must name a memory backend"),
+    "memdev unknown": ("memdev=nobody", "nobody"),
+    "node": ("memdev=m0,node=1", "'node': 1 .* nodes 0 to 0"),
+    "block-size power": ("memdev=m0,block-size=3M",
+                         "'block-size': 0x300000 .* power of two"),
+    "block-size small": ("memdev=m0,block-size=512K",
+                         "'block-size': 0x80000 .* at least 0x100000"),
+    "block-size zero": ("memdev=m0,block-size=0", "'block-size': 0x0 "),
+    "block-size huge": ("memdev=m0,block-size=2G",
+                        "size 0x40000000 is not a multiple of 'block-size'"),
+    "requested multiple": ("memdev=m0,requested-size=3M",
+                           "'requested-size': 0x300000 .* multiple of"),
+    "requested much": ("memdev=m0,requested-size=1026M",
+                       "'requested-size': 0x40200000 is more than"),
+    "requested wrap": ("memdev=m0,requested-size=18446744073709551615",
+                       "'requested-size': 0xffffffffffffffff is more than"),
+    "memaddr": ("memdev=m0,memaddr=0x100100000",
+                "'memaddr': 0x100100000 is not a multiple of"),
+    "memaddr outside": ("memdev=m0,memaddr=0x200000", "0x200000"),
+    "prealloc absent": ("memdev=m0,prealloc=on", "prealloc"),
+    "dynamic-memslots absent": ("memdev=m0,dynamic-memslots=on",
+                                "dynamic-memslots"),
+    "early migration absent": ("memdev=m0,x-early-migration=on",
+                               "x-early-migration"),
+    "unplugged-inaccessible": ("memdev=m0,unplugged-inaccessible=maybe",
+                               "maybe"),
+}
+
+
+@pytest.mark.parametrize("machine", ["q35", "pc"])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes(mistake, machine):
+    """Refuse a wrong option, naming property, value and rule."""
+    options, message = MISTAKES[mistake]
+    text = refused("-object", BACKEND, "-device", f"virtio-mem-pci,{options}",
+                   machine=machine)
+    assert re.search(message, text), text
+
+
+def test_memdev_in_use():
+    """Refuse a memory backend that another device has."""
+    text = refused("-object", BACKEND, "-device", "virtio-mem-pci,memdev=m0",
+                   "-device", "virtio-mem-pci,memdev=m0")
+    assert "'memdev': memory backend 'm0' is already in use" in text
+
+
+def test_memdev_prealloc():
+    """Refuse a memory backend that is preallocated."""
+    text = refused("-object", f"{BACKEND},prealloc=on",
+                   "-device", "virtio-mem-pci,memdev=m0")
+    assert "'m0' has prealloc=on" in text
+
+
+def test_memdev_odd_size():
+    """Refuse a memory backend whose size is not a multiple of a block."""
+    text = refused("-object", "memory-backend-ram,id=m0,size=1025M",
+                   "-device", "virtio-mem-pci,memdev=m0")
+    assert "size 0x40100000 is not a multiple of 'block-size' 0x200000" in text
+
+
+def test_no_room():
+    """Refuse the device on machines without room for memory devices."""
+    text = refused("-object", BACKEND, "-device", "virtio-mem-pci,memdev=m0",
+                   memory="512M")
+    assert "maxmem" in text
+
+
+def test_addresses_overlap():
+    """Refuse an address that another memory device has."""
+    text = refused(
+        "-object", BACKEND, "-object", "memory-backend-ram,id=m1,size=1G",
+        "-device", "virtio-mem-pci,id=vm0,memdev=m0,memaddr=0x140000000",
+        "-device", "virtio-mem-pci,id=vm1,memdev=m1,memaddr=0x140000000")
+    assert "conflicts with memory device id='vm0'" in text
+
+
+@pytest.fixture(params=["q35", "pc", "pc-q35-7.2", "pc-q35-6.2"])
+def vm(request):
+    """A machine whose firmware runs, and no more."""
+    with VM(f"options-{request.param}",
+            [Device("vm0", 2 * GIB, requested_size=512 * MIB)],
+            machine=request.param, guest=False) as machine:
+        yield machine
+
+
+def get(vm, name):
+    return vm.qmp("qom-get", path="/machine/peripheral/vm0", property=name)
+
+
+def put(vm, name, value):
+    vm.qmp("qom-set", path="/machine/peripheral/vm0", property=name,
+           value=value)
+
+
+def test_query(vm):
+    """Show the device in QMP and HMP as it was configured."""
+    device = vm.devices()["vm0"]
+    assert device.pop("memaddr") % (2 * MIB) == 0
+    assert device == {"id": "vm0", "memdev": "/objects/vm0-mem", "node": 0,
+                      "block-size": 2 * MIB, "max-size": 2 * GIB,
+                      "requested-size": 512 * MIB, "size": 0}
+    text = vm.hmp("info memory-devices")
+    assert f"requested-size: {512 * MIB}" in text and '"vm0"' in text
+
+
+BAD_VALUES = [3 * MIB, 2 * GIB + 2 * MIB, (1 << 64) - 1, -2 * MIB, "much"]
+
+
+@pytest.mark.parametrize("value", BAD_VALUES)
+def test_bad_values_at_run_time(vm, value):
+    """Refuse a wrong requested-size at run time, and change nothing."""
+    with pytest.raises(QMPError):
+        put(vm, "requested-size", value)
+    assert get(vm, "requested-size") == 512 * MIB
+    assert vm.devices()["vm0"]["requested-size"] == 512 * MIB
+
+
+def test_good_values_at_run_time(vm):
+    """Take every requested-size that fits, up to all of it."""
+    for value in (0, 2 * MIB, 2 * GIB, 2 * GIB):
+        put(vm, "requested-size", value)
+        assert get(vm, "requested-size") == value
+
+
+@pytest.mark.parametrize("name", ["block-size", "size", "memaddr", "node"])
+def test_fixed_at_run_time(vm, name):
+    """Refuse to change what is fixed once the device runs."""
+    before = get(vm, name)
+    with pytest.raises(QMPError):
+        put(vm, name, 4 * MIB)
+    assert get(vm, name) == before
+
+
+def test_migration_is_blocked(vm):
+    """Refuse to migrate, and to save a snapshot, naming the device."""
+    with pytest.raises(QMPError, match="virtio-mem device 'vm0'"):
+        vm.qmp("migrate", uri="exec:cat>/dev/null")
+
+
+def hot_plug(vm, *, requested=0, **options):
+    vm.qmp("object-add", qom_type="memory-backend-ram", id="m9",
+           size=512 * MIB)
+    props = {"id": "hot", "memdev": "m9", "bus": "pci.9",
+             "requested-size": requested} | options
+    vm.qmp("device_add", driver="virtio-mem-pci", **props)
+
+
+@pytest.fixture
+def hot_vm():
+    """A machine that devices can be plugged into."""
+    with VM("hotplug", [Device("vm0", GIB)], guest=False,
+            arguments=["-device", "pcie-root-port,id=pci.9"]) as machine:
+        yield machine
+
+
+def test_hot_plug(hot_vm):
+    """Add a device to a running machine, and resize it."""
+    hot_plug(hot_vm)
+    assert hot_vm.devices()["hot"]["max-size"] == 512 * MIB
+    hot_vm.resize("hot", 64 * MIB)
+
+
+def test_hot_plug_mistake(hot_vm):
+    """Refuse a wrong device_add, and take the right one after it."""
+    with pytest.raises(QMPError, match="'requested-size'"):
+        hot_plug(hot_vm, requested=3 * MIB)
+    hot_vm.qmp("object-del", id="m9")
+    hot_plug(hot_vm)
+    assert "hot" in hot_vm.devices()
+
+
+def test_hot_unplug_requested(hot_vm):
+    """Refuse to remove a device while memory is requested from it."""
+    hot_plug(hot_vm, requested=2 * MIB)
+    with pytest.raises(QMPError, match="'requested-size' is 0x200000"):
+        hot_vm.qmp("device_del", id="hot")
+
+
+def test_hot_unplug_inaccessible(hot_vm):
+    """Refuse to remove a device whose memory the guest may read."""
+    hot_plug(hot_vm, unplugged_inaccessible="off")
+    with pytest.raises(QMPError, match="'unplugged-inaccessible' is not on"):
+        hot_vm.qmp("device_del", id="hot")

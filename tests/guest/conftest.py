@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the tests with a booted guest share: a machine each, by name."""
+
+import re
+
+import pytest
+
+from testvm import GIB, VM, Device
+
+
+class Machine(VM):
+    """A VM that knows how much memory its guest had at boot."""
+
+    def load(self, driver="ours", **parameters):
+        self.boot_total = self.guest.mem_total()
+        self.guest.load(driver, **parameters)
+
+    def plugged(self):
+        return sum(dev["size"] for dev in self.devices().values())
+
+    def wait_exact(self, **sizes):
+        """
+        Waits until each device has its size, and the guest exactly the sum of
+        all devices on top of what it booted with.
+        """
+        for device, size in sizes.items():
+            self.wait_for_size(device, size)
+        expected = self.boot_total + self.plugged()
+        self.wait_for(f"MemTotal to be {expected}",
+                      lambda: self.guest.mem_total() == expected)
+
+    def resize_exact(self, **sizes):
+        for device, size in sizes.items():
+            self.resize(device, size)
+        self.wait_exact(**sizes)
+
+    def settle(self, device, samples=20):
+        """Waits until a size no longer changes; returns it."""
+        seen = []
+
+        def steady():
+            seen.append(self.size(device))
+            return len(seen) > samples and len(set(seen[-samples:])) == 1
+
+        self.wait_for(f"{device} to settle", steady)
+        return seen[-1]
+
+
+@pytest.fixture
+def boot(request):
+    """Boots a guest: boot(*devices, driver="ours", **arguments of VM)."""
+    machines = []
+
+    def _boot(*devices, driver="ours", parameters=None, **arguments):
+        name = re.sub(r"[^\w.-]+", "-", request.node.name)
+        if not devices:
+            devices = (Device("vm0", 8 * GIB),)
+        if driver == "stock":
+            # Its default takes 5 s per GiB; these tests are of behaviour.
+            arguments["cmdline"] = (
+                arguments.get("cmdline", "memhp_default_state=online_movable")
+                + " init_on_alloc=0")
+        machine = Machine(f"{name}-{len(machines)}", devices, **arguments)
+        machine.start()
+        machines.append(machine)
+        if driver:
+            machine.load(driver, **(parameters or {}))
+        return machine
+
+    yield _boot
+    try:
+        if not request.node.stash.get(FAILED, False):
+            for machine in machines:
+                machine.check_clean()
+    finally:
+        for machine in machines:
+            machine.stop()
+
+
+FAILED = pytest.StashKey()
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.stash[FAILED] = outcome.get_result().failed

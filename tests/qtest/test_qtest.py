@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs the device's qtests (virtio-mem-test.c), each case as a test of its own.
+
+The cases are those that qos-test lists; what each is about stands in the C
+file.  QEMU_BUILD in the environment names another build directory of QEMU.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("QEMU_BUILD", ROOT / "build" / "qemu")).resolve()
+QOS_TEST = BUILD / "tests" / "qtest" / "qos-test"
+QEMU = BUILD / "qemu-system-x86_64"
+
+# The longest case takes some seconds; an event that never comes takes for ever.
+CASE_TIMEOUT_S = 300
+
+
+def qos_test(*args):
+    """What qos-test says when called with these arguments, and its status."""
+    return subprocess.run([QOS_TEST, *args], text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          stdin=subprocess.DEVNULL, timeout=CASE_TIMEOUT_S,
+                          env={**os.environ, "QTEST_QEMU_BINARY": str(QEMU)})
+
+
+def list_cases():
+    """The paths of all cases.  Not to find any is an error, not a success."""
+    for file in (QOS_TEST, QEMU):
+        if not file.exists():
+            raise FileNotFoundError(f"{file} is missing: run `make qemu` first")
+    listing = qos_test("-l")
+    cases = sorted(line for line in listing.stdout.splitlines()
+                   if "/pci-bus/virtio-mem-pci/virtio-mem" in line)
+    if listing.returncode or not cases:
+        raise RuntimeError(f"{QOS_TEST} lists no virtio-mem case:\n"
+                           f"{listing.stdout}")
+    return cases
+
+
+@pytest.mark.parametrize("path", list_cases(), ids=os.path.basename)
+def test_qtest(path):
+    # The name of the case tells what it is about, so no docstring repeats it.
+    # That the case is the only one that ran shows in the list of verdicts.
+    result = qos_test("-p", path)
+    verdicts = [line for line in result.stdout.splitlines()
+                if line.startswith(("ok ", "not ok "))]
+    passed = result.returncode == 0 and verdicts == [f"ok 1 {path}"]
+    assert passed, f"status {result.returncode}\n{result.stdout}"

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+QEMU's command line as text to paste into a shell.  It is the one the demo
+uses, except that a monitor on the terminal stands for the demo's own control
+socket, and that files stand below the current directory where they can.
+"""
+
+import os
+import re
+import shlex
+
+WIDTH = 78
+SOCKET = "build/demo/guest.sock"
+
+HINT = f"""\
+Its monitor is then on your terminal, for `qom-set vm0 requested-size 2G` and
+`info memory-devices`.  The guest loads the driver when it is told to:
+  python3 -c 'import socket; s = socket.socket(socket.AF_UNIX)
+  s.connect("{SOCKET}"); s.send(b"load /modules/ours/virtio_mem.ko\\n")
+  print(s.recv(99))'"""
+
+
+def _options(argv):
+    """Groups each option with its value; the program stands alone."""
+    groups = [[argv[0]]]
+    for word in argv[1:]:
+        if word.startswith("-"):
+            groups.append([])
+        groups[-1].append(word)
+    return [shlex.join(group) for group in groups]
+
+
+def ready_to_paste(argv):
+    """Lines that end in backslashes; as many options on each as fit."""
+    here = f"{os.getcwd()}{os.sep}"
+    argv = [re.sub(r"path=[^,]*/test,", f"path={SOCKET},",
+                   word.replace(here, "")) for word in argv]
+    options = _options([*argv, "-monitor", "stdio"])
+    lines = [options[0]]
+    for option in options[1:]:
+        if len(lines) > 1 and len(lines[-1]) + len(option) < WIDTH - 2:
+            lines[-1] += f" {option}"
+        else:
+            lines.append(f"  {option}")
+    return " \\\n".join(lines)
