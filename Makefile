@@ -48,7 +48,8 @@ PKG_MODULE   := gcc make xz-utils libelf-dev
 PKG_GUEST    := gcc libc6-dev cpio gzip xz-utils
 PKG_RUN      := python3
 PKG_DEMO     := python3-rich
-PKG_CHECK    := python3-pytest python3-pytest-xdist qemu-system-x86 perl git
+PKG_CHECK    := python3-pytest python3-pytest-xdist qemu-system-x86 perl git \
+                flex bison bc
 
 export PYTHONPATH := $(CURDIR)/$(QEMU_TREE)/python:$(CURDIR)/tools
 

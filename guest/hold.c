@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -87,7 +88,7 @@ int do_hold(char **argv)
 	holding->seed = strtoull(argv[2], NULL, 0);
 	for (size_t i = 0; i < holding->bytes / sizeof(uint64_t); i++)
 		holding->words[i] = word_at(holding->seed, i);
-	strncpy(holding->name, argv[0], sizeof(holding->name) - 1);
+	snprintf(holding->name, sizeof(holding->name), "%s", argv[0]);
 	return answer(true, "%zu", holding->bytes);
 }
 
@@ -144,6 +145,6 @@ int do_pin(char **argv)
 		return answer(false, "%s: vmsplice: %s", argv[0],
 			      strerror(errno));
 	holding->pinned = true;
-	strncpy(holding->name, argv[0], sizeof(holding->name) - 1);
+	snprintf(holding->name, sizeof(holding->name), "%s", argv[0]);
 	return answer(true, "%zu", holding->bytes);
 }

@@ -34,17 +34,6 @@ class Machine(VM):
             self.resize(device, size)
         self.wait_exact(**sizes)
 
-    def settle(self, device, samples=20):
-        """Waits until a size no longer changes; returns it."""
-        seen = []
-
-        def steady():
-            seen.append(self.size(device))
-            return len(seen) > samples and len(set(seen[-samples:])) == 1
-
-        self.wait_for(f"{device} to settle", steady)
-        return seen[-1]
-
 
 @pytest.fixture
 def boot(request):

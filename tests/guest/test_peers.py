@@ -49,6 +49,6 @@ def test_peers_reboot(boot, qemu, driver):
     """Plug memory again after a reboot, whoever made the other half."""
     vm = boot(qemu=qemu, driver=driver)
     vm.resize_exact(vm0=GIB)
-    vm.guest.reboot()
+    vm.reboot()
     vm.load(driver)
     vm.wait_exact(vm0=GIB)

@@ -76,10 +76,11 @@ class Run:
         for node, size in step.hold.items():
             self._in_guest(self.vm.guest.hold, f"hold{node}", size, 11, node)
         self._watch(self._pause if step.touch or step.hold else 0)
-        self._resize(step)
+        result = self._resize(step)
         for node in step.hold:
             self._in_guest(self.vm.guest.verify, f"hold{node}")
             self._in_guest(self.vm.guest.drop, f"hold{node}")
+        self.results.append(result)
 
     def _resize(self, step):
         before = self.sample()
@@ -97,10 +98,9 @@ class Run:
                   if size < before.requested[device]]
         given_back = sum(before.resident[device] - after.resident[device]
                          for device in shrunk)
-        self.results.append(Result(
-            step.title, start, seconds, after.mem_total,
-            self.boot.mem_total + sum(after.requested.values()),
-            given_back if shrunk else None))
+        return Result(step.title, start, seconds, after.mem_total,
+                      self.boot.mem_total + sum(after.requested.values()),
+                      given_back if shrunk else None)
 
     def _insist_on_agreement(self):
         sample = self.sample()

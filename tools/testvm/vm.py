@@ -94,7 +94,6 @@ class VM:
         cmdline = f"console=ttyS0 panic=-1 panic_on_warn=1 {self._cmdline}"
         return ["-kernel", str(paths.KERNEL), "-initrd", str(paths.INITRD),
                 "-append", cmdline,
-                "-action", "panic=shutdown",
                 "-chardev", f"socket,id=test,path={self._dir}/test,"
                             "server=on,wait=off",
                 "-device", "virtio-serial-pci",
@@ -103,8 +102,8 @@ class VM:
     def _qemu_arguments(self):
         accel = os.environ.get("ACCEL") or "tcg"
         args = ["-machine", self._machine_type, "-accel", accel,
-                "-cpu", "max", "-smp", str(self._cpus), "-nodefaults",
-                "-device", "pvpanic", "-chardev",
+                "-cpu", "max", "-smp", f"{self._cpus},sockets={self._cpus}",
+                "-nodefaults", "-no-reboot", "-chardev",
                 f"file,id=console,path={self.console}",
                 "-serial", "chardev:console"]
         args += self._memory_arguments() + self._guest_arguments()
@@ -227,6 +226,15 @@ class VM:
         except VMError as error:
             raise VMError(f"{device} is at {self.size(device)}: {error}") \
                 from None
+
+    def reboot(self):
+        """
+        Returns once the guest has booted again.  Any other time a reboot ends
+        QEMU: the guest's kernel does that when it panics.
+        """
+        self.qmp("set-action", reboot="reset")
+        self.guest.reboot()
+        self.qmp("set-action", reboot="shutdown")
 
     def resize_and_wait(self, device, size):
         self.resize(device, size)

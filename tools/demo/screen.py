@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Shows a demo while it runs: on a terminal a line per device that updates in
+place, elsewhere plain lines without escape codes.  Both have the same calls;
+neither knows how the sizes come about (run.py does).
+"""
+
+import sys
+import time
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from .units import exact, human
+
+PLAIN_INTERVAL = 1      # seconds between lines of sizes
+
+
+def on_terminal():
+    """Whether lines can be updated in place."""
+    console = Console()
+    return sys.stdout.isatty() and not console.is_dumb_terminal
+
+
+class Screen:
+    """What both ways to show it share: whole lines, and the final table."""
+
+    def __init__(self, console, devices):
+        self.console = console
+        self.devices = devices
+        self.last = None            # the newest sample
+        self._what = ""
+        self._since = 0
+
+    def line(self, text=""):
+        """A line as it is, however long."""
+        self.console.print(text, markup=False, highlight=False,
+                           soft_wrap=True)
+
+    def begin(self, what):
+        """Something starts that takes a while."""
+        self._what = what
+        self._since = time.monotonic()
+
+    def elapsed(self):
+        return time.monotonic() - self._since
+
+    def table(self, results):
+        """Each step, to the byte."""
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("step", overflow="fold")
+        for heading in ("seconds", "guest MemTotal\n(bytes)", "as\ncomputed",
+                        "host memory\ngiven back"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for number, result in enumerate(results, 1):
+            table.add_row(f"{number} {result.title}",
+                          f"{result.seconds:.1f}", exact(result.mem_total),
+                          "yes" if result.mem_total == result.computed
+                          else exact(result.computed),
+                          "-" if result.given_back is None
+                          else human(result.given_back))
+        self.console.print(table)
+
+
+class Plain(Screen):
+    """Lines for logs and pipes."""
+
+    def __init__(self, devices):
+        super().__init__(Console(force_terminal=False, color_system=None,
+                                 width=100, file=sys.stdout), devices)
+        self._shown = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def line(self, text=""):
+        print(text, flush=True)
+
+    def begin(self, what):
+        super().begin(what)
+        self._shown = time.monotonic()
+        self.line(f"{what} ...")
+
+    def done(self, result=None):
+        if self.last:
+            self._sizes()
+        seconds = result.seconds if result else self.elapsed()
+        self.line(f"  done in {seconds:.1f} s")
+
+    def show(self, sample):
+        self.last = sample
+        if time.monotonic() > self._shown + PLAIN_INTERVAL:
+            self._sizes()
+
+    def _sizes(self):
+        self._shown = time.monotonic()
+        for device in self.devices:
+            sample = self.last
+            self.line(f"  {device.id}: requested "
+                      f"{human(sample.requested[device.id])}, plugged "
+                      f"{human(sample.plugged[device.id])}, guest node "
+                      f"{device.node} {human(sample.nodes[device.node])}, "
+                      f"host {human(sample.resident[device.id])}")
+        self.line(f"  guest MemTotal {human(self.last.mem_total)}")
+
+
+class Terminal(Screen):
+    """Steps scroll by; below them a line per device updates in place."""
+
+    def __init__(self, devices):
+        super().__init__(Console(), devices)
+        self._live = Live(console=self.console, get_renderable=self._render,
+                          refresh_per_second=10, transient=True)
+        self._spinner = Spinner("line")
+
+    def __enter__(self):
+        self._live.start()
+        return self
+
+    def __exit__(self, *_):
+        self._live.stop()
+
+    def done(self, result=None):
+        seconds = result.seconds if result else self.elapsed()
+        self.console.print(Text.assemble(
+            ("ok ", "green"), f"{self._what}  ", (f"{seconds:.1f} s", "dim")))
+        self._what = ""
+
+    def show(self, sample):
+        self.last = sample
+
+    def _render(self):
+        parts = []
+        if self._what:
+            self._spinner.update(text=Text(
+                f" {self._what}  {self.elapsed():.1f} s"))
+            parts.append(self._spinner)
+        if self.last:
+            parts += [Text(), self._sizes(self.last)]
+        return Group(*parts)
+
+    def _sizes(self, sample):
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("")
+        table.add_column("requested", justify="right", min_width=9)
+        table.add_column("plugged", min_width=12, max_width=40, ratio=1)
+        table.add_column("", justify="right", min_width=8)
+        table.add_column("guest", justify="right", min_width=8)
+        table.add_column("on host", justify="right", min_width=8)
+        for device in self.devices:
+            plugged = sample.plugged[device.id]
+            table.add_row(
+                f"{device.id} (node {device.node})",
+                human(sample.requested[device.id]),
+                ProgressBar(total=device.size, completed=plugged),
+                human(plugged), human(sample.nodes[device.node]),
+                human(sample.resident[device.id]))
+        table.add_section()
+        table.add_row("MemTotal", "", "", "", human(sample.mem_total), "")
+        return table
