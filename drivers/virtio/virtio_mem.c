@@ -56,6 +56,12 @@ MODULE_PARM_DESC(force_bbm,
 #define VIRTIO_MEM_OFFLINE_TIMEOUT	(2 * HZ)
 
 /*
+ * Shrinking leaves the guest this much available memory, or a 32nd of all it
+ * has if that is less: beyond, it would not get smaller but run out of memory.
+ */
+#define VIRTIO_MEM_RESERVE		SZ_64M
+
+/*
  * Where a chunk stands.  Only the device's thread moves it, see
  * virtio_mem_chunk_move().
  */
@@ -501,21 +507,27 @@ static void virtio_mem_set_plugged(struct virtio_mem *vm, unsigned long block,
 	}
 }
 
-/* Plugs blocks of a chunk that is added, and gives them to Linux. */
-static int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
-				 unsigned long block, unsigned long nr)
+/* Gives plugged blocks of a chunk that is added to Linux. */
+static void virtio_mem_give(struct virtio_mem *vm, unsigned long chunk,
+			    unsigned long block, unsigned long nr)
 {
-	int rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_PLUG, block, nr);
 	unsigned long i;
 
-	if (rc)
-		return rc;
 	mutex_lock(&vm->pages);
 	virtio_mem_set_plugged(vm, block, nr, true);
 	for (i = block; vm->chunks[chunk].online && i < block + nr; i++)
 		virtio_mem_fake_online(vm, i);
 	mutex_unlock(&vm->pages);
-	return 0;
+}
+
+static int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
+				 unsigned long block, unsigned long nr)
+{
+	int rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_PLUG, block, nr);
+
+	if (!rc)
+		virtio_mem_give(vm, chunk, block, nr);
+	return rc;
 }
 
 /*
@@ -544,15 +556,9 @@ static int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
 				   unsigned long block, unsigned long nr)
 {
 	int rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_UNPLUG, block, nr);
-	unsigned long i;
 
-	if (!rc)
-		return 0;
-	mutex_lock(&vm->pages);
-	virtio_mem_set_plugged(vm, block, nr, true);
-	for (i = block; vm->chunks[chunk].online && i < block + nr; i++)
-		virtio_mem_fake_online(vm, i);
-	mutex_unlock(&vm->pages);
+	if (rc)
+		virtio_mem_give(vm, chunk, block, nr);
 	return rc;
 }
 
@@ -786,6 +792,15 @@ static int virtio_mem_grow(struct virtio_mem *vm)
 
 /* Shrinking */
 
+/* Whether the guest can do without @size bytes that are online. */
+static bool virtio_mem_can_spare(u64 size)
+{
+	u64 reserve = min_t(u64, VIRTIO_MEM_RESERVE,
+			    PFN_PHYS(totalram_pages() / 32));
+
+	return PFN_PHYS(max(si_mem_available(), 0L)) >= size + reserve;
+}
+
 static bool virtio_mem_may_remove(struct virtio_mem *vm, unsigned long chunk)
 {
 	if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ADDED)
@@ -809,6 +824,9 @@ static void virtio_mem_shrink_chunks(struct virtio_mem *vm,
 		if (!virtio_mem_may_remove(vm, chunk))
 			continue;
 		plugged = virtio_mem_chunk_plugged(vm, chunk);
+		if (READ_ONCE(vm->chunks[chunk].online) &&
+		    !virtio_mem_can_spare(plugged * vm->block_size))
+			continue;
 		if (plugged <= excess && !virtio_mem_remove_chunk(vm, chunk))
 			excess -= plugged;
 	}
@@ -825,6 +843,7 @@ static int virtio_mem_shrink_chunk(struct virtio_mem *vm, unsigned long chunk,
 
 	while (block-- > first && excess && !virtio_mem_changed(vm)) {
 		if (test_bit(block, vm->plugged) &&
+		    virtio_mem_can_spare(vm->block_size) &&
 		    virtio_mem_take(vm, chunk, block, 1)) {
 			excess--;
 			run.block = block;
@@ -884,7 +903,7 @@ static int virtio_mem_shrink(struct virtio_mem *vm)
 			rc = virtio_mem_unplug_detached(vm);
 	}
 	if (!rc && vm->nr_plugged > target)
-		rc = -EBUSY;
+		rc = virtio_mem_can_spare(vm->block_size) ? -EBUSY : -ENOMEM;
 	return rc;
 }
 
@@ -921,6 +940,7 @@ static void virtio_mem_report(struct virtio_mem *vm, int rc)
 			 "%llu MiB plugged of %llu MiB requested: %s (%d), trying on\n",
 			 plugged / SZ_1M, vm->requested_size / SZ_1M,
 			 rc == -EBUSY ? "memory is in use" :
+			 rc == -ENOMEM ? "too little memory is available" :
 			 rc == -ETXTBSY ? "the host is busy" :
 			 rc == -ENOSPC ? "no room to add memory" :
 			 "not possible now", rc);

@@ -117,8 +117,8 @@ def test_memory_in_use(boot):
     vm.resize_exact(vm0=3 * GIB)
     vm.guest.hold("data", 2 * GIB, seed=7)
     vm.resize("vm0", 0)
-    vm.wait_for("the driver to say that memory is in use",
-                lambda: "memory is in use" in vm.guest.dmesg())
+    vm.wait_for("the driver to say why it stopped",
+                lambda: "too little memory is available" in vm.guest.dmesg())
     assert GIB < vm.size("vm0") < 3 * GIB
     vm.guest.verify("data")
     vm.guest.drop("data")

@@ -1125,9 +1125,17 @@ static void test_plug_above_target(QVirtioMem *mem, const void *row)
     assert_pattern(mem);
 }
 
+/* Requests nothing, and has something usable all the same (D08) */
+static void request_nothing(QVirtioMem *mem)
+{
+    set_requested(mem, BLOCK);
+    set_requested(mem, 0);
+}
+
 /* This test checks that nothing can be plugged while nothing is requested. */
 static void test_plug_without_target(QVirtioMem *mem, const void *row)
 {
+    request_nothing(mem);
     assert_nack(plug(mem, 0, 1));
     g_assert_cmphex(plugged_size(mem), ==, 0);
 }
@@ -2079,6 +2087,7 @@ static void test_device_del_requested(QVirtioMem *mem, const void *row)
 /* This test checks that a device whose unplugged memory is read cannot go. */
 static void test_device_del_readable(QVirtioMem *mem, const void *row)
 {
+    request_nothing(mem);
     assert_device_del_refused(mem);
 }
 

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from .units import exact
+from .units import exact, human
 
 INTERVAL = 0.1          # seconds between samples
 LIMIT = 240             # seconds after which a step is given up
@@ -29,6 +29,11 @@ class Sample:
     nodes: dict         # by node, as the guest counts
     mem_total: int      # as the guest counts
 
+    def of(self, device):
+        """Requested, plugged, the guest's node, resident on the host."""
+        return (self.requested[device.id], self.plugged[device.id],
+                self.nodes[device.node], self.resident[device.id])
+
 
 @dataclass
 class Result:
@@ -36,9 +41,8 @@ class Result:
     title: str
     start: float        # when the requested sizes were set, as in Sample
     seconds: float      # until all had followed
-    mem_total: int
-    computed: int       # boot memory + what was requested
-    given_back: int | None      # None: the step shrinks nothing
+    mem_total: int      # exactly what it has to be, or there is no result
+    given_back: int | None      # by the host's count; None: a growing step
 
 
 class Run:
@@ -69,17 +73,22 @@ class Run:
             self.screen.done(self.results[-1])
 
     def _one(self, step):
+        guest = self.vm.guest
         for node, size in step.touch.items():
-            self._in_guest(self.vm.guest.hold, f"touch{node}", size, 7, node)
-        for node in step.touch:
-            self._in_guest(self.vm.guest.drop, f"touch{node}")
+            self._in_guest(f"the guest fills {human(size)}, and frees it",
+                           guest.hold, f"touch{node}", size, 7, node)
+            guest.drop(f"touch{node}")
         for node, size in step.hold.items():
-            self._in_guest(self.vm.guest.hold, f"hold{node}", size, 11, node)
-        self._watch(self._pause if step.touch or step.hold else 0)
+            self._in_guest(f"the guest fills {human(size)}, and keeps it",
+                           guest.hold, f"hold{node}", size, 11, node)
+        if step.touch or step.hold:
+            self._watch(self._pause)
+            self.screen.note("resizing")
         result = self._resize(step)
-        for node in step.hold:
-            self._in_guest(self.vm.guest.verify, f"hold{node}")
-            self._in_guest(self.vm.guest.drop, f"hold{node}")
+        for node, size in step.hold.items():
+            self._in_guest(f"the guest verifies its {human(size)}",
+                           guest.verify, f"hold{node}")
+            guest.drop(f"hold{node}")
         self.results.append(result)
 
     def _resize(self, step):
@@ -94,13 +103,12 @@ class Run:
         seconds = self._now() - start
         self._watch(self._pause)
         after = self._insist_on_agreement()
-        shrunk = [device for device, size in step.sizes.items()
-                  if size < before.requested[device]]
-        given_back = sum(before.resident[device] - after.resident[device]
-                         for device in shrunk)
+        shrinks = any(size < before.requested[device]
+                      for device, size in step.sizes.items())
+        given_back = (sum(before.resident.values())
+                      - sum(after.resident.values()))
         return Result(step.title, start, seconds, after.mem_total,
-                      self.boot.mem_total + sum(after.requested.values()),
-                      given_back if shrunk else None)
+                      given_back if shrinks else None)
 
     def _insist_on_agreement(self):
         sample = self.sample()
@@ -133,8 +141,9 @@ class Run:
                self.boot.mem_total + sum(grown.values()))
         return found
 
-    def _in_guest(self, command, *args):
+    def _in_guest(self, what, command, *args):
         """Watches the host while the guest is busy with a command."""
+        self.screen.note(what)
         busy = self._guest_thread.submit(command, *args)
         while not busy.done():
             self.sample(ask_guest=False)

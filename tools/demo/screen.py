@@ -18,7 +18,7 @@ from rich.text import Text
 
 from .units import exact, human
 
-PLAIN_INTERVAL = 1      # seconds between lines of sizes
+PLAIN_INTERVAL = 5      # seconds between lines of sizes
 
 
 def on_terminal():
@@ -35,6 +35,7 @@ class Screen:
         self.devices = devices
         self.last = None            # the newest sample
         self._what = ""
+        self._note = ""
         self._since = 0
 
     def line(self, text=""):
@@ -45,7 +46,12 @@ class Screen:
     def begin(self, what):
         """Something starts that takes a while."""
         self._what = what
+        self._note = ""
         self._since = time.monotonic()
+
+    def note(self, text):
+        """What goes on within it now."""
+        self._note = text
 
     def elapsed(self):
         return time.monotonic() - self._since
@@ -53,15 +59,13 @@ class Screen:
     def table(self, results):
         """Each step, to the byte."""
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        table.add_column("step", overflow="fold")
-        for heading in ("seconds", "guest MemTotal\n(bytes)", "as\ncomputed",
+        table.add_column("step")
+        for heading in ("\nseconds", "guest MemTotal\n(exact bytes)",
                         "host memory\ngiven back"):
             table.add_column(heading, justify="right", no_wrap=True)
         for number, result in enumerate(results, 1):
             table.add_row(f"{number} {result.title}",
                           f"{result.seconds:.1f}", exact(result.mem_total),
-                          "yes" if result.mem_total == result.computed
-                          else exact(result.computed),
                           "-" if result.given_back is None
                           else human(result.given_back))
         self.console.print(table)
@@ -74,6 +78,7 @@ class Plain(Screen):
         super().__init__(Console(force_terminal=False, color_system=None,
                                  width=100, file=sys.stdout), devices)
         self._shown = 0
+        self._sizes_shown = []
 
     def __enter__(self):
         return self
@@ -89,6 +94,9 @@ class Plain(Screen):
         self._shown = time.monotonic()
         self.line(f"{what} ...")
 
+    def note(self, text):
+        self.line(f"  {text}")
+
     def done(self, result=None):
         if self.last:
             self._sizes()
@@ -101,15 +109,17 @@ class Plain(Screen):
             self._sizes()
 
     def _sizes(self):
+        """Prints them, unless they are what was printed last."""
         self._shown = time.monotonic()
+        lines = []
         for device in self.devices:
-            sample = self.last
-            self.line(f"  {device.id}: requested "
-                      f"{human(sample.requested[device.id])}, plugged "
-                      f"{human(sample.plugged[device.id])}, guest node "
-                      f"{device.node} {human(sample.nodes[device.node])}, "
-                      f"host {human(sample.resident[device.id])}")
-        self.line(f"  guest MemTotal {human(self.last.mem_total)}")
+            sizes = (f"  {device.id}: requested {{}}, plugged {{}}, guest node "
+                     f"{device.node} {{}}, on host {{}}")
+            lines.append(sizes.format(*map(human, self.last.of(device))))
+        lines.append(f"  guest MemTotal: {human(self.last.mem_total)}")
+        if lines != self._sizes_shown:
+            self.line("\n".join(lines))
+        self._sizes_shown = lines
 
 
 class Terminal(Screen):
@@ -141,7 +151,7 @@ class Terminal(Screen):
         parts = []
         if self._what:
             self._spinner.update(text=Text(
-                f" {self._what}  {self.elapsed():.1f} s"))
+                f" {self._what}  {self.elapsed():.1f} s  {self._note}"))
             parts.append(self._spinner)
         if self.last:
             parts += [Text(), self._sizes(self.last)]
@@ -156,13 +166,11 @@ class Terminal(Screen):
         table.add_column("guest", justify="right", min_width=8)
         table.add_column("on host", justify="right", min_width=8)
         for device in self.devices:
-            plugged = sample.plugged[device.id]
+            requested, plugged, guest, resident = sample.of(device)
             table.add_row(
-                f"{device.id} (node {device.node})",
-                human(sample.requested[device.id]),
+                f"{device.id} (node {device.node})", human(requested),
                 ProgressBar(total=device.size, completed=plugged),
-                human(plugged), human(sample.nodes[device.node]),
-                human(sample.resident[device.id]))
+                human(plugged), human(guest), human(resident))
         table.add_section()
         table.add_row("MemTotal", "", "", "", human(sample.mem_total), "")
         return table
