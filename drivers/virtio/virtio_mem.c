@@ -55,6 +55,9 @@ MODULE_PARM_DESC(force_bbm,
 /* Offlining would wait for a pinned page for ever. */
 #define VIRTIO_MEM_OFFLINE_TIMEOUT	(2 * HZ)
 
+/* Seconds that a driver on its way out waits for a response. */
+#define VIRTIO_MEM_PATIENCE		10
+
 /*
  * Shrinking leaves the guest this much available memory, or a 32nd of all it
  * has if that is less: beyond, it would not get smaller but run out of memory.
@@ -250,7 +253,7 @@ static bool virtio_mem_should_stop(const struct virtio_mem *vm)
 static int virtio_mem_exchange(struct virtio_mem *vm, u16 type)
 {
 	struct scatterlist req, resp, *sgs[] = { &req, &resp };
-	unsigned int len;
+	unsigned int len, patience = VIRTIO_MEM_PATIENCE;
 	int rc;
 
 	vm->req.type = cpu_to_virtio16(vm->vdev, type);
@@ -267,6 +270,9 @@ static int virtio_mem_exchange(struct virtio_mem *vm, u16 type)
 	while (!virtqueue_get_buf(vm->vq, &len)) {
 		if (virtqueue_is_broken(vm->vq))
 			return -EIO;
+		/* The reset that follows takes the request back. */
+		if (kthread_should_stop() && !patience--)
+			return -ETIMEDOUT;
 		wait_for_completion_timeout(&vm->response, HZ);
 	}
 
@@ -895,7 +901,8 @@ static int virtio_mem_shrink(struct virtio_mem *vm)
 		virtio_mem_shrink_chunks(vm, target);
 		rc = virtio_mem_unplug_detached(vm);
 	}
-	if (!rc && vm->nr_plugged > target && vm->unit_blocks == 1) {
+	if (!rc && vm->nr_plugged > target &&
+	    vm->unit_blocks < vm->chunk_blocks) {
 		rc = virtio_mem_shrink_blocks(vm, target);
 		/* Chunks that lost their last block are still added. */
 		virtio_mem_shrink_chunks(vm, vm->nr_plugged);
@@ -1374,16 +1381,13 @@ static const unsigned int virtio_mem_features[] = {
 	VIRTIO_MEM_F_PERSISTENT_SUSPEND,
 };
 
-static const struct virtio_device_id virtio_mem_id_table[] = {
+static const struct virtio_device_id virtio_mem_ids[] = {
 	{ VIRTIO_ID_MEM, VIRTIO_DEV_ANY_ID },
-	{ 0 },
+	{ },
 };
+MODULE_DEVICE_TABLE(virtio, virtio_mem_ids);
 
 static struct virtio_driver virtio_mem_driver = {
-	.driver.name = KBUILD_MODNAME,
-	.id_table = virtio_mem_id_table,
-	.feature_table = virtio_mem_features,
-	.feature_table_size = ARRAY_SIZE(virtio_mem_features),
 	.probe = virtio_mem_probe,
 	.remove = virtio_mem_remove,
 	.config_changed = virtio_mem_config_changed,
@@ -1391,10 +1395,14 @@ static struct virtio_driver virtio_mem_driver = {
 	.freeze = virtio_mem_freeze,
 	.restore = virtio_mem_restore,
 #endif
+	.id_table = virtio_mem_ids,
+	.feature_table = virtio_mem_features,
+	.feature_table_size = ARRAY_SIZE(virtio_mem_features),
+	.driver = {
+		.name = KBUILD_MODNAME,
+	},
 };
-
 module_virtio_driver(virtio_mem_driver);
 
-MODULE_DEVICE_TABLE(virtio, virtio_mem_id_table);
 MODULE_DESCRIPTION("Memory that the hypervisor resizes");
 MODULE_LICENSE("GPL");

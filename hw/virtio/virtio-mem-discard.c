@@ -223,10 +223,10 @@ void virtio_mem_discard_class_init(ObjectClass *klass)
 {
     RamDiscardManagerClass *rdmc = RAM_DISCARD_MANAGER_CLASS(klass);
 
-    rdmc->get_min_granularity = virtio_mem_rdm_get_min_granularity;
-    rdmc->is_populated = virtio_mem_rdm_is_populated;
-    rdmc->replay_populated = virtio_mem_rdm_replay_populated;
-    rdmc->replay_discarded = virtio_mem_rdm_replay_discarded;
     rdmc->register_listener = virtio_mem_rdm_register_listener;
     rdmc->unregister_listener = virtio_mem_rdm_unregister_listener;
+    rdmc->get_min_granularity = virtio_mem_rdm_get_min_granularity;
+    rdmc->replay_discarded = virtio_mem_rdm_replay_discarded;
+    rdmc->replay_populated = virtio_mem_rdm_replay_populated;
+    rdmc->is_populated = virtio_mem_rdm_is_populated;
 }

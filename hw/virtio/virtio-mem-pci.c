@@ -120,37 +120,39 @@ static const Property virtio_mem_pci_properties[] = {
                        DEV_NVECTORS_UNSPECIFIED),
 };
 
+static void virtio_mem_pci_memory_device_init(MemoryDeviceClass *mdc)
+{
+    mdc->get_memory_region = virtio_mem_pci_get_memory_region;
+    mdc->get_min_alignment = virtio_mem_pci_get_min_alignment;
+    mdc->set_addr = virtio_mem_pci_set_addr;
+    mdc->get_addr = virtio_mem_pci_get_addr;
+    mdc->fill_device_info = virtio_mem_pci_fill_device_info;
+    mdc->get_plugged_size = virtio_mem_pci_get_plugged_size;
+}
+
 static void virtio_mem_pci_class_init(ObjectClass *klass, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
     PCIDeviceClass *pc = PCI_DEVICE_CLASS(klass);
-    VirtioPCIClass *vpc = VIRTIO_PCI_CLASS(klass);
-    VirtIOMDPCIClass *vmdc = VIRTIO_MD_PCI_CLASS(klass);
-    MemoryDeviceClass *mdc = MEMORY_DEVICE_CLASS(klass);
 
-    vpc->realize = virtio_mem_pci_realize;
-    device_class_set_props(dc, virtio_mem_pci_properties);
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
-    pc->revision = VIRTIO_PCI_ABI_VERSION;
+    device_class_set_props(dc, virtio_mem_pci_properties);
     pc->class_id = PCI_CLASS_OTHERS;
+    pc->revision = VIRTIO_PCI_ABI_VERSION;
 
-    mdc->get_addr = virtio_mem_pci_get_addr;
-    mdc->set_addr = virtio_mem_pci_set_addr;
-    mdc->get_plugged_size = virtio_mem_pci_get_plugged_size;
-    mdc->get_memory_region = virtio_mem_pci_get_memory_region;
-    mdc->get_min_alignment = virtio_mem_pci_get_min_alignment;
-    mdc->fill_device_info = virtio_mem_pci_fill_device_info;
-
-    vmdc->unplug_request_check = virtio_mem_pci_unplug_request_check;
+    VIRTIO_PCI_CLASS(klass)->realize = virtio_mem_pci_realize;
+    VIRTIO_MD_PCI_CLASS(klass)->unplug_request_check =
+        virtio_mem_pci_unplug_request_check;
+    virtio_mem_pci_memory_device_init(MEMORY_DEVICE_CLASS(klass));
 }
 
 static const VirtioPCIDeviceTypeInfo virtio_mem_pci_info = {
-    .base_name = TYPE_VIRTIO_MEM_PCI,
     .generic_name = "virtio-mem-pci",
+    .base_name = TYPE_VIRTIO_MEM_PCI,
     .parent = TYPE_VIRTIO_MD_PCI,
-    .instance_size = sizeof(VirtIOMEMPCI),
-    .instance_init = virtio_mem_pci_instance_init,
     .class_init = virtio_mem_pci_class_init,
+    .instance_init = virtio_mem_pci_instance_init,
+    .instance_size = sizeof(VirtIOMEMPCI),
 };
 
 static void virtio_mem_pci_register_types(void)

@@ -441,16 +441,15 @@ static unsigned int machine_nb_numa_nodes(void)
 static uint64_t virtio_mem_get_features(VirtIODevice *vdev, uint64_t features,
                                         Error **errp)
 {
-    const VirtIOMEM *vmem = VIRTIO_MEM(vdev);
+    const bool offered[] = {
+        [VIRTIO_MEM_F_ACPI_PXM] = machine_nb_numa_nodes(),
+        [VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE] =
+            VIRTIO_MEM(vdev)->unplugged_inaccessible == ON_OFF_AUTO_ON,
+        [VIRTIO_MEM_F_PERSISTENT_SUSPEND] = qemu_wakeup_suspend_enabled(),
+    };
 
-    if (machine_nb_numa_nodes()) {
-        virtio_add_feature(&features, VIRTIO_MEM_F_ACPI_PXM);
-    }
-    if (vmem->unplugged_inaccessible == ON_OFF_AUTO_ON) {
-        virtio_add_feature(&features, VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE);
-    }
-    if (qemu_wakeup_suspend_enabled()) {
-        virtio_add_feature(&features, VIRTIO_MEM_F_PERSISTENT_SUSPEND);
+    for (unsigned int bit = 0; bit < ARRAY_SIZE(offered); bit++) {
+        features |= (uint64_t)offered[bit] << bit;
     }
     return features;
 }
@@ -458,11 +457,10 @@ static uint64_t virtio_mem_get_features(VirtIODevice *vdev, uint64_t features,
 /* D12: a driver that may read unplugged memory can't have this device. */
 static int virtio_mem_validate_features(VirtIODevice *vdev)
 {
-    if (virtio_host_has_feature(vdev, VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE) &&
-        !virtio_vdev_has_feature(vdev, VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE)) {
-        return -EFAULT;
-    }
-    return 0;
+    uint64_t refused = vdev->host_features & ~vdev->guest_features;
+
+    return virtio_has_feature(refused, VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE)
+           ? -EINVAL : 0;
 }
 
 /* System reset */
@@ -855,10 +853,10 @@ static void virtio_mem_instance_init(Object *obj)
 }
 
 static const Property virtio_mem_properties[] = {
-    DEFINE_PROP_UINT64(VIRTIO_MEM_ADDR_PROP, VirtIOMEM, addr, 0),
-    DEFINE_PROP_UINT32(VIRTIO_MEM_NODE_PROP, VirtIOMEM, node, 0),
     DEFINE_PROP_LINK(VIRTIO_MEM_MEMDEV_PROP, VirtIOMEM, memdev,
                      TYPE_MEMORY_BACKEND, HostMemoryBackend *),
+    DEFINE_PROP_UINT32(VIRTIO_MEM_NODE_PROP, VirtIOMEM, node, 0),
+    DEFINE_PROP_UINT64(VIRTIO_MEM_ADDR_PROP, VirtIOMEM, addr, 0),
     DEFINE_PROP_ON_OFF_AUTO(VIRTIO_MEM_UNPLUGGED_INACCESSIBLE_PROP, VirtIOMEM,
                             unplugged_inaccessible, ON_OFF_AUTO_ON),
 };
@@ -895,28 +893,25 @@ static void virtio_mem_class_init(ObjectClass *klass, void *data)
     virtio_mem_discard_class_init(klass);
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
 
-    vdc->realize = virtio_mem_realize;
-    vdc->unrealize = virtio_mem_unrealize;
-    vdc->get_config = virtio_mem_get_config;
     vdc->get_features = virtio_mem_get_features;
     vdc->validate_features = virtio_mem_validate_features;
+    vdc->get_config = virtio_mem_get_config;
+    vdc->realize = virtio_mem_realize;
+    vdc->unrealize = virtio_mem_unrealize;
 }
 
-static const TypeInfo virtio_mem_info = {
-    .name = TYPE_VIRTIO_MEM,
-    .parent = TYPE_VIRTIO_DEVICE,
-    .instance_size = sizeof(VirtIOMEM),
-    .instance_init = virtio_mem_instance_init,
-    .class_init = virtio_mem_class_init,
-    .interfaces = (InterfaceInfo[]) {
-        { TYPE_RAM_DISCARD_MANAGER },
-        { }
+static const TypeInfo virtio_mem_types[] = {
+    {
+        .name = TYPE_VIRTIO_MEM,
+        .parent = TYPE_VIRTIO_DEVICE,
+        .class_init = virtio_mem_class_init,
+        .instance_size = sizeof(VirtIOMEM),
+        .instance_init = virtio_mem_instance_init,
+        .interfaces = (InterfaceInfo[]) {
+            { TYPE_RAM_DISCARD_MANAGER },
+            { }
+        },
     },
 };
 
-static void virtio_mem_register_types(void)
-{
-    type_register_static(&virtio_mem_info);
-}
-
-type_init(virtio_mem_register_types)
+DEFINE_TYPES(virtio_mem_types)

@@ -15,9 +15,10 @@ SOCKET = "build/demo/guest.sock"
 HINT = f"""\
 Its monitor is then on your terminal, for `qom-set vm0 requested-size 2G` and
 `info memory-devices`.  The guest loads the driver when it is told to:
-  python3 -c 'import socket; s = socket.socket(socket.AF_UNIX)
-  s.connect("{SOCKET}"); s.send(b"load /modules/ours/virtio_mem.ko\\n")
-  print(s.recv(99))'"""
+
+python3 -c 'import socket; guest = socket.socket(socket.AF_UNIX)
+guest.connect("{SOCKET}")
+guest.send(b"load /modules/ours/virtio_mem.ko\\n"); print(guest.recv(99))'"""
 
 
 def _options(argv):

@@ -11,7 +11,7 @@ import time
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
+from rich.measure import Measurement
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -69,6 +69,26 @@ class Screen:
                           "-" if result.given_back is None
                           else human(result.given_back))
         self.console.print(table)
+
+
+class Bar:
+    """How full a device is, with a mark where it is asked to be; 0 to 1."""
+
+    def __init__(self, full, target):
+        self.full = full
+        self.target = target
+
+    def __rich_measure__(self, _console, options):
+        return Measurement(12, options.max_width)
+
+    def __rich_console__(self, _console, options):
+        width = options.max_width
+        full, target = round(self.full * width), round(self.target * width)
+        used, free, mark = "#.|" if options.ascii_only else "█░│"
+        cells = [(used, "blue")] * full + [(free, "dim")] * (width - full)
+        if target != full:
+            cells[min(target, width - 1)] = (mark, "bold red")
+        yield Text.assemble(*cells)
 
 
 class Plain(Screen):
@@ -151,26 +171,28 @@ class Terminal(Screen):
         parts = []
         if self._what:
             self._spinner.update(text=Text(
-                f" {self._what}  {self.elapsed():.1f} s  {self._note}"))
-            parts.append(self._spinner)
+                f" {self._what}  {self.elapsed():.1f} s"))
+            parts += [self._spinner, Text(f"   {self._note}", style="dim")]
         if self.last:
-            parts += [Text(), self._sizes(self.last)]
+            parts.append(self._sizes(self.last))
         return Group(*parts)
 
     def _sizes(self, sample):
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("")
-        table.add_column("requested", justify="right", min_width=9)
-        table.add_column("plugged", min_width=12, max_width=40, ratio=1)
+        table.add_column("\nrequested", justify="right", min_width=9)
+        table.add_column("\nplugged", min_width=12, max_width=40, ratio=1)
         table.add_column("", justify="right", min_width=8)
-        table.add_column("guest", justify="right", min_width=8)
-        table.add_column("on host", justify="right", min_width=8)
+        table.add_column("guest\nMemTotal", justify="right", min_width=9)
+        table.add_column("host\nresident", justify="right", min_width=8)
         for device in self.devices:
             requested, plugged, guest, resident = sample.of(device)
             table.add_row(
                 f"{device.id} (node {device.node})", human(requested),
-                ProgressBar(total=device.size, completed=plugged),
+                Bar(plugged / device.size, requested / device.size),
                 human(plugged), human(guest), human(resident))
         table.add_section()
-        table.add_row("MemTotal", "", "", "", human(sample.mem_total), "")
+        table.add_row("together", "", "", human(sum(sample.plugged.values())),
+                      human(sample.mem_total),
+                      human(sum(sample.resident.values())))
         return table

@@ -39,7 +39,7 @@ PLAN = [
     Step("grow vm0 to 4 GiB", {"vm0": 4 * GIB}),
     Step("grow both to their maximum", {"vm0": 8 * GIB, "vm1": 4 * GIB}),
     Step("shrink vm0 to 1 GiB after use", {"vm0": GIB}, touch={0: 2 * GIB}),
-    Step("vm0 up to 5126, vm1 down to 1034 MiB",
+    Step("vm0 to 5126 MiB, vm1 to 1034 MiB",
          {"vm0": 5126 * MIB, "vm1": 1034 * MIB}, touch={1: 3 * GIB // 2}),
     Step("shrink vm0 to 512 MiB, 1 GiB in use", {"vm0": GIB // 2},
          hold={0: GIB}),
