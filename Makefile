@@ -74,7 +74,7 @@ qemu: $(QEMU_BUILD)/build.ninja $(QEMU_WIRE) ## the device: build/qemu/qemu-syst
 		{ grep -A15 -m3 -E 'error:|FAILED|ERROR' $(B)/qemu.log; \
 		  echo 'the whole log: $(B)/qemu.log'; exit 1; } >&2
 
-$(STAMP)/packages-%:
+$(STAMP)/packages-%: Makefile
 	@tools/need-packages $(PKG_$(shell echo $* | tr a-z A-Z))
 	@mkdir -p $(@D) && touch $@
 

@@ -816,26 +816,46 @@ static bool virtio_mem_may_remove(struct virtio_mem *vm, unsigned long chunk)
 	       !virtio_mem_chunk_plugged(vm, chunk);
 }
 
-/* Removes whole chunks, from the top, as long as the target allows. */
-static void virtio_mem_shrink_chunks(struct virtio_mem *vm,
-				     unsigned long target)
+static bool virtio_mem_try_remove(struct virtio_mem *vm, unsigned long chunk,
+				  unsigned long plugged)
 {
-	unsigned long chunk, excess = vm->nr_plugged - target;
+	if (READ_ONCE(vm->chunks[chunk].online) &&
+	    !virtio_mem_can_spare(plugged * vm->block_size))
+		return false;
+	return !virtio_mem_remove_chunk(vm, chunk);
+}
 
-	for (chunk = vm->nr_chunks; chunk--;) {
+/*
+ * Removes whole chunks, from the top, as long as the target allows.  Unplugs
+ * them in long runs, but early when it gets slow: the host waits for them.
+ */
+static int virtio_mem_shrink_chunks(struct virtio_mem *vm, unsigned long target)
+{
+	unsigned long chunk, removed = 0, excess = vm->nr_plugged - target;
+	int rc = 0;
+
+	for (chunk = vm->nr_chunks; chunk-- && !rc;) {
 		unsigned long plugged;
+		bool gone;
 
 		if (virtio_mem_changed(vm))
-			return;
+			break;
 		if (!virtio_mem_may_remove(vm, chunk))
 			continue;
 		plugged = virtio_mem_chunk_plugged(vm, chunk);
-		if (READ_ONCE(vm->chunks[chunk].online) &&
-		    !virtio_mem_can_spare(plugged * vm->block_size))
+		if (plugged > excess)
 			continue;
-		if (plugged <= excess && !virtio_mem_remove_chunk(vm, chunk))
+		gone = virtio_mem_try_remove(vm, chunk, plugged);
+		if (gone) {
 			excess -= plugged;
+			removed += plugged;
+		}
+		if (removed && (!gone || removed >= virtio_mem_run_blocks(vm))) {
+			rc = virtio_mem_unplug_detached(vm);
+			removed = 0;
+		}
 	}
+	return rc ?: virtio_mem_unplug_detached(vm);
 }
 
 /* Takes blocks of one chunk, from the top; each run is unplugged at once. */
@@ -897,17 +917,14 @@ static int virtio_mem_shrink(struct virtio_mem *vm)
 	int rc;
 
 	rc = virtio_mem_unplug_detached(vm);
-	if (!rc && vm->nr_plugged > target) {
-		virtio_mem_shrink_chunks(vm, target);
-		rc = virtio_mem_unplug_detached(vm);
-	}
+	if (!rc && vm->nr_plugged > target)
+		rc = virtio_mem_shrink_chunks(vm, target);
 	if (!rc && vm->nr_plugged > target &&
 	    vm->unit_blocks < vm->chunk_blocks) {
 		rc = virtio_mem_shrink_blocks(vm, target);
 		/* Chunks that lost their last block are still added. */
-		virtio_mem_shrink_chunks(vm, vm->nr_plugged);
 		if (!rc)
-			rc = virtio_mem_unplug_detached(vm);
+			rc = virtio_mem_shrink_chunks(vm, vm->nr_plugged);
 	}
 	if (!rc && vm->nr_plugged > target)
 		rc = virtio_mem_can_spare(vm->block_size) ? -EBUSY : -ENOMEM;

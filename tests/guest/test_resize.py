@@ -72,7 +72,8 @@ def test_reboot(boot):
     vm.resize_exact(vm0=2 * GIB)
     vm.reboot()
     assert vm.size("vm0") == 0
-    assert vm.guest.mem_total() == vm.boot_total
+    # A kernel keeps some pages more or less for itself at each boot.
+    assert abs(vm.guest.mem_total() - vm.boot_total) < 2 * MIB
     vm.load()
     vm.wait_exact(vm0=2 * GIB)
 

@@ -1010,6 +1010,41 @@ static void test_bad_range(QVirtioMem *mem, const void *row)
     assert_ack(ask(mem, bad->type, block_addr(mem, last), 1));
 }
 
+/* PLUG, UNPLUG and STATE, which must all see that the range is bad */
+static void assert_bad_for_all(QVirtioMem *mem, uint64_t addr,
+                               uint16_t nb_blocks)
+{
+    g_autofree char *before = picture(mem);
+
+    assert_error(ask(mem, VIRTIO_MEM_REQ_PLUG, addr, nb_blocks));
+    assert_error(ask(mem, VIRTIO_MEM_REQ_UNPLUG, addr, nb_blocks));
+    assert_error(ask(mem, VIRTIO_MEM_REQ_STATE, addr, nb_blocks));
+    assert_unchanged(mem, before);
+}
+
+/* This test checks the end of the region, where no unusable part follows. */
+static void test_past_region(QVirtioMem *mem, const void *row)
+{
+    set_requested(mem, REGION);
+    assert_bad_for_all(mem, block_addr(mem, REGION_NB), 1);
+    assert_bad_for_all(mem, block_addr(mem, REGION_NB - 1), 2);
+    assert_ack(plug(mem, 0, REGION_NB));
+    assert_bad_for_all(mem, block_addr(mem, REGION_NB), 1);
+    assert_bad_for_all(mem, block_addr(mem, REGION_NB - 1), 2);
+    assert_bad_for_all(mem, block_addr(mem, 0), REGION_NB + 1);
+}
+
+/* This test checks that the smallest blocks have to be aligned as well. */
+static void test_off_small_blocks(QVirtioMem *mem, const void *row)
+{
+    assert_ack(plug(mem, 4, 4));
+    assert_bad_for_all(mem, block_addr(mem, 4) + MiB / 2, 1);
+    assert_bad_for_all(mem, block_addr(mem, 4) + 4 * KiB, 1);
+    assert_bad_for_all(mem, block_addr(mem, 4) + 1, 1);
+    assert_bad_for_all(mem, block_addr(mem, 9) + MiB / 2, 1);
+    assert_ack(plug(mem, 9, 1));
+}
+
 /* PLUG of plugged and UNPLUG of unplugged blocks, over the pattern */
 
 typedef struct Overlap {
@@ -2198,6 +2233,10 @@ static const Case device_cases[] = {
 };
 
 static const Case plug_cases[] = {
+    { "D25-no-request-reaches-past-the-region-when-all-is-usable",
+      test_past_region },
+    { "D25-no-request-may-be-off-a-1M-block", test_off_small_blocks,
+      "block-size=1M,requested-size=64M" },
     { "D28-plug-plugs-exactly-its-blocks", test_plug_acks },
     { "D28-plug-reaches-both-ends-of-the-usable-region", test_plug_ends },
     { "D29-plugged-size-has-grown-when-plug-is-acked", test_plug_counts },

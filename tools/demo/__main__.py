@@ -6,11 +6,13 @@ about; 130 when interrupted.
 """
 
 import argparse
+import logging
 import os
 import signal
 import sys
+import time
 
-from qemu.machine.machine import QEMUMachineError
+from qemu.machine.machine import QEMUMachineError, VMLaunchFailure
 from qemu.qmp import QMPError
 from testvm import VM, GuestError, VMError, paths
 
@@ -51,7 +53,12 @@ def boot(vm, show):
     show.line(command.ready_to_paste(vm.command_line()))
     show.line(f"\n{command.HINT}\n")
     show.begin(f"booting the guest ({os.environ.get('ACCEL') or 'tcg'})")
-    vm.start()
+    try:
+        vm.start()
+    except VMLaunchFailure as error:    # as text it repeats the command line
+        output = (error.output or "").strip()
+        raise DemoError(f"QEMU did not start: {output or error.__cause__}") \
+            from error
     show.done()
 
 
@@ -68,32 +75,49 @@ def demonstrate(options, vm, show):
     """Raises one of FAILURES unless all was exact and without a warning."""
     with show:
         boot(vm, show)
+    run = Run(vm, show, options.pause)
     try:
-        run = Run(vm, show, options.pause)
-        try:
-            with show:
-                run.carry_out(steps.PLAN, options.driver)
-                vm.check_clean()
-        finally:
-            show_run(run, show)
+        with show:
+            run.carry_out(steps.PLAN, options.driver)
+            vm.check_clean()
+    except (GuestError, OSError, QMPError) as error:
+        raise DemoError(last_words(vm) or error) from error
     finally:
         vm.stop()
+        show_run(run, show)
+
+
+def last_words(vm):
+    """QEMU's, if it has ended: a connection is lost a moment before that."""
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        try:
+            vm.check_alive()
+        except VMError as error:
+            return error
+        time.sleep(0.1)
+    return None
 
 
 def main():
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    logging.getLogger("qemu").setLevel(logging.CRITICAL)    # we say it
     SVG.parent.mkdir(parents=True, exist_ok=True)
     vm = machine(options)
+    for old in (SVG, vm.console):
+        old.unlink(missing_ok=True)
     kind = screen.Terminal if screen.on_terminal() and not options.plain \
         else screen.Plain
     show = kind(vm.configured)
     try:
         demonstrate(options, vm, show)
     except FAILURES as error:
-        show.line(f"demo failed: {error}\n"
-                  f"the guest's log: {os.path.relpath(vm.console)}")
+        where = f' in "{show.doing}"' if show.doing else ""
+        show.line(f"demo failed{where}: {error}")
+        if vm.console.exists():
+            show.line(f"the guest's log: {os.path.relpath(vm.console)}")
         return 1
     except KeyboardInterrupt:
         show.line("demo interrupted")

@@ -65,11 +65,7 @@ class Run:
         self._watch(self._pause)
         for number, step in enumerate(plan, 1):
             self.screen.begin(f"{number} {step.title}")
-            try:
-                self._one(step)
-            except DemoError as error:
-                raise DemoError(f"step {number}, {step.title}: {error}") \
-                    from None
+            self._one(step)
             self.screen.done(self.results[-1])
 
     def _one(self, step):
@@ -130,10 +126,12 @@ class Run:
         for device in self.vm.configured:
             plugged = sample.plugged[device.id]
             grown[device.node] += plugged
-            expect(f"{device.id}", plugged, sample.requested[device.id])
-            if sample.resident[device.id] > plugged:
-                found.append(f"the host keeps memory of {device.id} that is "
-                             f"not plugged")
+            resident = sample.resident[device.id]
+            expect(f"what is plugged of {device.id}", plugged,
+                   sample.requested[device.id])
+            if resident > plugged:
+                found.append(f"the host keeps {exact(resident)} bytes of "
+                             f"{device.id}, more than is plugged")
         for node, total in sample.nodes.items():
             expect(f"the guest's node {node}", total,
                    self.boot.nodes[node] + grown[node])

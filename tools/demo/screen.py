@@ -34,7 +34,7 @@ class Screen:
         self.console = console
         self.devices = devices
         self.last = None            # the newest sample
-        self._what = ""
+        self.doing = ""             # what was begun and is not done
         self._note = ""
         self._since = 0
 
@@ -45,7 +45,7 @@ class Screen:
 
     def begin(self, what):
         """Something starts that takes a while."""
-        self._what = what
+        self.doing = what
         self._note = ""
         self._since = time.monotonic()
 
@@ -122,6 +122,7 @@ class Plain(Screen):
             self._sizes()
         seconds = result.seconds if result else self.elapsed()
         self.line(f"  done in {seconds:.1f} s")
+        self.doing = ""
 
     def show(self, sample):
         self.last = sample
@@ -161,17 +162,17 @@ class Terminal(Screen):
     def done(self, result=None):
         seconds = result.seconds if result else self.elapsed()
         self.console.print(Text.assemble(
-            ("ok ", "green"), f"{self._what}  ", (f"{seconds:.1f} s", "dim")))
-        self._what = ""
+            ("ok ", "green"), f"{self.doing}  ", (f"{seconds:.1f} s", "dim")))
+        self.doing = ""
 
     def show(self, sample):
         self.last = sample
 
     def _render(self):
         parts = []
-        if self._what:
+        if self.doing:
             self._spinner.update(text=Text(
-                f" {self._what}  {self.elapsed():.1f} s"))
+                f" {self.doing}  {self.elapsed():.1f} s"))
             parts += [self._spinner, Text(f"   {self._note}", style="dim")]
         if self.last:
             parts.append(self._sizes(self.last))
