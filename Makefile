@@ -63,6 +63,12 @@ help: ## this list (also plain `make`)
 	@echo 'Variables: QEMU_SRC=DIR KDIR=DIR LINUX_SRC=DIR trees of your own;'
 	@echo '           ACCEL=kvm where it works (default tcg); JOBS=N'
 
+# Remembers the value of a variable, so that another one rebuilds.
+.PHONY: force
+$(STAMP)/value-%: force
+	@mkdir -p $(@D)
+	@echo '$($*)' | cmp -s - $@ || echo '$($*)' >$@
+
 # --- QEMU ---------------------------------------------------------------
 
 .PHONY: qemu
@@ -92,9 +98,7 @@ $(STAMP)/pytools: $(STAMP)/qemu-archive
 	@for deb in $(FETCH)/qemu/*.deb; do dpkg-deb -x $$deb $(B)/pytools; done
 	@touch $@
 
-QEMU_ORIGIN := $(if $(QEMU_SRC),$(QEMU_SRC),$(STAMP)/qemu-archive)
-
-$(STAMP)/qemu-tree: $(QEMU_PATCHES) tools/unpack-tree \
+$(STAMP)/qemu-tree: $(QEMU_PATCHES) tools/unpack-tree $(STAMP)/value-QEMU_SRC \
 		$(if $(QEMU_SRC),,$(STAMP)/qemu-archive)
 	@echo 'unpacking QEMU ...'
 	@tools/unpack-tree $(or $(QEMU_SRC),$(FETCH)/qemu/qemu_*.orig.tar.xz) \
@@ -140,7 +144,8 @@ $(STAMP)/linux: versions.mk tools/fetch-linux | $(STAMP)/packages-module
 .PHONY: module
 module: $(MODULE) ## the driver: build/module/virtio_mem.ko (for the test guest, or KDIR)
 
-$(MODULE): $(DRIVER) $(STAMP)/linux tools/module.kbuild
+$(MODULE): $(DRIVER) $(STAMP)/value-KDIR tools/module.kbuild \
+		$(if $(KDIR),,$(STAMP)/linux) | $(STAMP)/packages-module
 	@mkdir -p $(B)/module
 	@cp tools/module.kbuild $(B)/module/Kbuild
 	@ln -sfn $(CURDIR)/drivers/virtio/*.[ch] $(B)/module/
@@ -151,7 +156,7 @@ $(MODULE): $(DRIVER) $(STAMP)/linux tools/module.kbuild
 
 .PHONY: linux-src
 linux-src: $(STAMP)/linux-tree ## the kernel's source, for its checkpatch and in-tree builds
-$(STAMP)/linux-tree: versions.mk tools/unpack-tree | $(STAMP)/packages-module
+$(STAMP)/linux-tree: versions.mk tools/unpack-tree $(STAMP)/value-LINUX_SRC | $(STAMP)/packages-module
 	@echo 'unpacking the source of Linux $(LINUX_SERIES) ...'
 	@mkdir -p $(FETCH)/linux-source
 	@$(if $(LINUX_SRC),true,cd $(FETCH)/linux-source && \
