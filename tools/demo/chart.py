@@ -11,7 +11,7 @@ from testvm import GIB
 
 WIDTH = 900
 LEFT, RIGHT = 64, 24            # margins of the panels
-TOP = 88                        # room for title, legend and step numbers
+TOP = 94                        # room for title, legend and step numbers
 HEIGHT, GAP = 150, 40           # of a panel, and below it
 LINE = 18                       # of text
 
@@ -97,8 +97,8 @@ class Panel:
 def _legend():
     parts, x = [], LEFT
     for style, name, width in LEGEND:
-        parts.append(f'<path d="M{x},48 h28" class="{style}"/>')
-        parts.append(_text(x + 36, 52, name, "small"))
+        parts.append(f'<path d="M{x},46 h28" class="{style}"/>')
+        parts.append(_text(x + 36, 50, name, "small"))
         x += width
     return parts
 
