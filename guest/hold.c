@@ -36,6 +36,7 @@ struct holding {
 
 static struct holding holdings[32];
 
+/* The empty name finds a free place. */
 static struct holding *find(const char *name)
 {
 	for (size_t i = 0; i < sizeof(holdings) / sizeof(*holdings); i++)
@@ -49,34 +50,60 @@ static uint64_t word_at(uint64_t seed, size_t index)
 	return (seed + index) * 0x9e3779b97f4a7c15ULL ^ (seed << 32);
 }
 
+/* As find(), for the commands that name what is held. */
+static struct holding *find_held(const char *name)
+{
+	struct holding *holding = *name ? find(name) : NULL;
+
+	if (!holding)
+		answer(false, "%s: not held", name);
+	return holding;
+}
+
 static int bind_to(void *start, size_t bytes, const char *node)
 {
-	unsigned long mask = 1UL << atoi(node);
+	unsigned long number = strtoul(node, NULL, 0);
+	unsigned long mask = number < 8 * sizeof(mask) ? 1UL << number : 0;
 
 	return syscall(SYS_mbind, start, bytes, MPOL_BIND, &mask,
 		       8 * sizeof(mask), 0);
 }
 
-/* Reserves a name and maps memory for it; the answer is set on failure. */
+/* Maps memory for a name that is not in use; the answer is set on failure. */
 static struct holding *map(const char *name, const char *bytes,
 			   const char *node)
 {
 	struct holding *holding = find("");
 
-	if (find(name) || !holding || !*name) {
-		answer(false, "%s: name in use, or too many", name);
+	if (!*name || find(name) || !holding ||
+	    strlen(name) >= sizeof(holding->name)) {
+		answer(false, "%s: name in use or too long, or too many", name);
 		return NULL;
 	}
 	holding->bytes = strtoull(bytes, NULL, 0) & -PAGE;
 	holding->words = mmap(NULL, holding->bytes, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (holding->words == MAP_FAILED ||
-	    (node && bind_to(holding->words, holding->bytes, node))) {
+	if (holding->words == MAP_FAILED) {
 		answer(false, "%s: %s bytes: %s", name, bytes, strerror(errno));
 		return NULL;
 	}
-	holding->pinned = false;
+	if (node && bind_to(holding->words, holding->bytes, node)) {
+		answer(false, "%s: node %s: %s", name, node, strerror(errno));
+		munmap(holding->words, holding->bytes);
+		return NULL;
+	}
+	snprintf(holding->name, sizeof(holding->name), "%s", name);
 	return holding;
+}
+
+static void release(struct holding *holding)
+{
+	if (holding->pinned) {
+		close(holding->pipe[0]);
+		close(holding->pipe[1]);
+	}
+	munmap(holding->words, holding->bytes);
+	memset(holding, 0, sizeof(*holding));
 }
 
 int do_hold(char **argv)
@@ -88,16 +115,17 @@ int do_hold(char **argv)
 	holding->seed = strtoull(argv[2], NULL, 0);
 	for (size_t i = 0; i < holding->bytes / sizeof(uint64_t); i++)
 		holding->words[i] = word_at(holding->seed, i);
-	snprintf(holding->name, sizeof(holding->name), "%s", argv[0]);
 	return answer(true, "%zu", holding->bytes);
 }
 
 int do_verify(char **argv)
 {
-	struct holding *holding = find(argv[0]);
+	struct holding *holding = find_held(argv[0]);
 
-	if (!holding || holding->pinned)
-		return answer(false, "%s: not held", argv[0]);
+	if (!holding)
+		return -1;
+	if (holding->pinned)
+		return answer(false, "%s: pinned, has no pattern", argv[0]);
 	for (size_t i = 0; i < holding->bytes / sizeof(uint64_t); i++) {
 		uint64_t expected = word_at(holding->seed, i);
 
@@ -113,38 +141,40 @@ int do_verify(char **argv)
 
 int do_drop(char **argv)
 {
-	struct holding *holding = find(argv[0]);
+	struct holding *holding = find_held(argv[0]);
 
-	if (!holding || !*argv[0])
-		return answer(false, "%s: not held", argv[0]);
-	if (holding->pinned) {
-		close(holding->pipe[0]);
-		close(holding->pipe[1]);
-	}
-	munmap(holding->words, holding->bytes);
-	memset(holding, 0, sizeof(*holding));
+	if (!holding)
+		return -1;
+	release(holding);
 	return answer(true, "");
 }
 
 /* A page in a pipe has a reference that migration doesn't know. */
+static int splice_into_pipe(struct holding *holding)
+{
+	struct iovec iov = { holding->words, holding->bytes };
+	ssize_t spliced;
+
+	if (pipe(holding->pipe))
+		return -1;
+	holding->pinned = true;
+	if (fcntl(holding->pipe[1], F_SETPIPE_SZ, holding->bytes) < 0)
+		return -1;
+	spliced = vmsplice(holding->pipe[1], &iov, 1, SPLICE_F_NONBLOCK);
+	return spliced == (ssize_t)holding->bytes ? 0 : -1;
+}
+
 int do_pin(char **argv)
 {
 	struct holding *holding = map(argv[0], argv[1], argv[2]);
-	struct iovec iov;
 
 	if (!holding)
 		return -1;
 	memset(holding->words, 0x5a, holding->bytes);
-	if (pipe(holding->pipe) ||
-	    fcntl(holding->pipe[1], F_SETPIPE_SZ, holding->bytes) < 0)
-		return answer(false, "%s: pipe: %s", argv[0], strerror(errno));
-	iov.iov_base = holding->words;
-	iov.iov_len = holding->bytes;
-	if (vmsplice(holding->pipe[1], &iov, 1, SPLICE_F_NONBLOCK) !=
-	    (ssize_t)holding->bytes)
-		return answer(false, "%s: vmsplice: %s", argv[0],
-			      strerror(errno));
-	holding->pinned = true;
-	snprintf(holding->name, sizeof(holding->name), "%s", argv[0]);
+	if (splice_into_pipe(holding)) {
+		answer(false, "%s: pipe: %s", argv[0], strerror(errno));
+		release(holding);
+		return -1;
+	}
 	return answer(true, "%zu", holding->bytes);
 }

@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/reboot.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -93,7 +94,7 @@ static int do_list(char **argv)
 	if (!dir)
 		return fail(argv[0]);
 	answer_text[0] = 0;
-	while ((entry = readdir(dir)))
+	while ((entry = readdir(dir)) && length < sizeof(answer_text))
 		length += snprintf(answer_text + length,
 				   sizeof(answer_text) - length, "%s\n",
 				   entry->d_name);
@@ -140,6 +141,24 @@ static int do_reboot(char **argv)
 	return fail("reboot");
 }
 
+/* Starts another kernel without a reset: the devices stay as they are. */
+static int do_kexec(char **argv)
+{
+	int kernel = open(argv[0], O_RDONLY);
+	int initrd = open(argv[1], O_RDONLY);
+	long rc = syscall(SYS_kexec_file_load, kernel, initrd,
+			  strlen(argv[2]) + 1, argv[2], 0UL);
+
+	if (rc)
+		fail("kexec_file_load");
+	close(kernel);
+	close(initrd);
+	if (rc)
+		return -1;
+	reboot(LINUX_REBOOT_CMD_KEXEC);
+	return fail("kexec");
+}
+
 static int do_poweroff(char **argv)
 {
 	(void)argv;
@@ -166,6 +185,7 @@ static const struct verb verbs[] = {
 	{ "drop",	1, 1, do_drop },
 	{ "pin",	2, 3, do_pin },
 	{ "reboot",	0, 0, do_reboot },
+	{ "kexec",	3, 3, do_kexec },
 	{ "poweroff",	0, 0, do_poweroff },
 };
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the tests with a booted guest share: a machine each, by name."""
 
+import os
+import random
 import re
 
 import pytest
 
-from testvm import GIB, VM, Device
+from testvm import GIB, VM, Device, paths
 
 
 class Machine(VM):
@@ -36,6 +38,14 @@ class Machine(VM):
 
 
 @pytest.fixture
+def seed():
+    """Another one in each run; SEED=N repeats one."""
+    value = int(os.environ.get("SEED") or random.randrange(1 << 32))
+    print(f"SEED={value}")
+    return value
+
+
+@pytest.fixture
 def boot(request):
     """Boots a guest: boot(*devices, driver="ours", **arguments of VM)."""
     machines = []
@@ -49,6 +59,8 @@ def boot(request):
             arguments["cmdline"] = (
                 arguments.get("cmdline", "memhp_default_state=online_movable")
                 + " init_on_alloc=0")
+        if not paths.qemu(arguments.get("qemu", "ours")):
+            pytest.skip("the distribution's QEMU is not installed")
         machine = Machine(f"{name}-{len(machines)}", devices, **arguments)
         machine.start()
         machines.append(machine)

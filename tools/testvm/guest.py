@@ -14,7 +14,10 @@ class GuestError(Exception):
 
 
 class Guest:
-    """Sends commands over a connected socket; `alive` raises if QEMU died."""
+    """
+    Sends commands over a connected socket.  alive(ending) raises if QEMU died;
+    `ending` says that it closed the socket, and so is about to.
+    """
 
     def __init__(self, sock, alive, timeout):
         self._sock = sock
@@ -32,8 +35,8 @@ class Guest:
             except TimeoutError:
                 data = None
                 waited += 1
-            if data == b"" or data is None:
-                self._alive()
+            if not data:
+                self._alive(ending=data == b"")
             if data == b"" or waited > self._timeout:
                 raise GuestError("no answer from the guest")
             if data:
@@ -58,10 +61,17 @@ class Guest:
         if text != "ready\n":
             raise GuestError(f"expected the guest to boot, got {text!r}")
 
+    def _send(self, *words):
+        line = " ".join(str(word) for word in words if word is not None)
+        try:
+            self._sock.sendall(line.encode() + b"\n")
+        except OSError:
+            self._alive(ending=True)
+            raise
+
     def command(self, *words):
         """Runs a command of guest/init.c; returns its text."""
-        line = " ".join(str(word) for word in words if word is not None)
-        self._sock.sendall(line.encode() + b"\n")
+        self._send(*words)
         return self._answer()
 
     def read(self, path):
@@ -112,7 +122,13 @@ class Guest:
 
     def reboot(self):
         """Returns once the guest is up again."""
-        self._sock.sendall(b"reboot\n")
+        self._send("reboot")
+        self.wait_ready()
+
+    def kexec(self, kernel, initrd):
+        """Returns once another kernel runs; the devices saw no reset."""
+        cmdline = self.read("/proc/cmdline").strip()
+        self._send("kexec", kernel, initrd, cmdline)
         self.wait_ready()
 
     def memory_blocks(self):

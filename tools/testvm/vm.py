@@ -3,13 +3,17 @@
 
 import os
 import re
+import select
 import shutil
 import socket
+import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from qemu.machine import QEMUMachine
+from qemu.qmp import ExecuteError, QMPError
 
 from . import paths
 from .guest import Guest
@@ -21,6 +25,13 @@ GIB = 1 << 30
 WARNINGS = re.compile(
     r"WARNING:|\bBUG\b|Oops|Call Trace|Kernel panic|lockup|blocked for more"
     r"|possible recursive locking|general protection fault|Bad page state")
+
+# However the test run ends, no QEMU outlives it.
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+
+# In /proc/PID/smaps: where a mapping starts, where it ends, its resident KiB.
+MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) .*\n(?:\S+: .*\n)*?"
+                     r"Rss: +(\d+) kB", re.MULTILINE)
 
 
 class VMError(Exception):
@@ -53,12 +64,14 @@ class VM:
     """
     Use as a context manager: leaving it ends QEMU, and fails when the guest's
     kernel complained.  Waits end early when QEMU ends; timeouts are generous
-    seconds, there to end a hopeless wait.
+    seconds, there to end a hopeless wait.  `files` of the host stand in the
+    guest's root directory.
     """
 
     def __init__(self, name, devices=(), *, memory=GIB, nodes=1, cpus=2,
                  qemu="ours", machine="q35", guest=True, timeout=240,
-                 cmdline="memhp_default_state=online_movable", arguments=()):
+                 cmdline="memhp_default_state=online_movable", arguments=(),
+                 files=()):
         self.name = name
         self.configured = list(devices)
         self.timeout = timeout
@@ -68,6 +81,7 @@ class VM:
         self._memory = memory
         self._cmdline = cmdline
         self._arguments = list(arguments)
+        self._files = [Path(file) for file in files]
         self._cpus = cpus
         self._machine_type = machine
         self._binary = paths.qemu(qemu)
@@ -79,8 +93,10 @@ class VM:
 
     def _memory_arguments(self):
         room = sum(max(dev.size, GIB) + GIB for dev in self.configured)
-        total = self._memory + room
-        args = ["-m", f"{self._memory >> 20}M,maxmem={total >> 20}M,slots=8"]
+        size = f"{self._memory >> 20}M"
+        if room:
+            size += f",maxmem={(self._memory + room) >> 20}M,slots=8"
+        args = ["-m", size]
         each = self._memory // self._nodes
         for node in range(self._nodes):
             args += ["-object", f"memory-backend-ram,id=ram{node},size={each}",
@@ -92,12 +108,30 @@ class VM:
         if not self._with_guest:
             return []
         cmdline = f"console=ttyS0 panic=-1 panic_on_warn=1 {self._cmdline}"
-        return ["-kernel", str(paths.KERNEL), "-initrd", str(paths.INITRD),
+        return ["-kernel", str(paths.KERNEL), "-initrd", self._initrd(),
                 "-append", cmdline,
                 "-chardev", f"socket,id=test,path={self._dir}/test,"
                             "server=on,wait=off",
                 "-device", "virtio-serial-pci",
                 "-device", "virtserialport,chardev=test,name=virtio-mem.test"]
+
+    def _initrd(self):
+        """The guest's initrd; the kernel unpacks one with more files, too."""
+        if not self._files:
+            return str(paths.INITRD)
+        more = Path(self._dir, "files")
+        more.mkdir(exist_ok=True)
+        for file in self._files:
+            shutil.copy(file, more)
+        names = "\n".join(file.name for file in self._files)
+        archive = subprocess.run(["cpio", "--quiet", "-o", "-H", "newc"],
+                                 cwd=more, input=names.encode(),
+                                 capture_output=True, check=True).stdout
+        initrd = Path(self._dir, "initrd")
+        first = paths.INITRD.read_bytes()
+        padding = bytes(-len(first) % 4)
+        initrd.write_bytes(first + padding + archive)
+        return str(initrd)
 
     def _qemu_arguments(self):
         accel = os.environ.get("ACCEL") or "tcg"
@@ -115,8 +149,9 @@ class VM:
         """Starts QEMU; returns once the guest has booted, if there is one."""
         self._dir = tempfile.mkdtemp(prefix="vm-")
         self._machine = QEMUMachine(self._binary, self._qemu_arguments(),
-                                    base_temp_dir=self._dir, qmp_timer=60,
-                                    log_dir=self._dir)
+                                    wrapper=DIE_WITH_PARENT, name="qemu",
+                                    qmp_timer=60, log_dir=self._dir,
+                                    base_temp_dir=self._dir)
         try:
             self._machine.launch()
             if self._with_guest:
@@ -155,19 +190,34 @@ class VM:
         """QEMU's arguments, the program first, without the test's QMP."""
         return [self._binary, "-display", "none"] + self._qemu_arguments()
 
-    def check_alive(self):
-        """Raises when QEMU is gone, with its last words."""
+    def check_alive(self, ending=False):
+        """
+        Raises when QEMU is gone, with its last words.  `ending` says that it
+        hung up, so that it may take a moment more to go.
+        """
+        if ending and self.pid:
+            self._await_exit(10)
         if self._machine.is_running():
             return
-        log = self._machine.get_log() or ""
+        log = Path(self._dir, "qemu.log").read_text(errors="replace")
         raise VMError(f"QEMU ended ({self._machine.exitcode()}): {log}\n"
                       + self._console_tail())
 
+    def _await_exit(self, seconds):
+        process = os.pidfd_open(self.pid)
+        select.select([process], [], [], seconds)
+        os.close(process)
+
     def _console_tail(self):
+        """The console's last lines, and where the kernel first complained."""
         if not self.console.exists():
             return ""
-        return "\n".join(
-            self.console.read_text(errors="replace").splitlines()[-30:])
+        log = self.console.read_text(errors="replace")
+        tail = log.splitlines()[-30:]
+        found = WARNINGS.search(log)
+        if found:
+            tail = log[found.start():].splitlines()[:10] + ["..."] + tail
+        return "\n".join(tail)
 
     def check_clean(self):
         """Raises when the guest's kernel warned of anything."""
@@ -184,7 +234,13 @@ class VM:
         """The value that a QMP command returns; raises on an error."""
         args = {key.replace("_", "-"): value
                 for key, value in arguments.items()}
-        return self._machine.cmd(command, args_dict=args)
+        try:
+            return self._machine.cmd(command, args_dict=args)
+        except ExecuteError:
+            raise
+        except (QMPError, OSError):
+            self.check_alive(ending=True)
+            raise
 
     def hmp(self, line):
         return self.qmp("human-monitor-command", command_line=line)
@@ -220,12 +276,16 @@ class VM:
 
     def wait_for_size(self, device, size, timeout=None):
         """Returns once exactly `size` bytes are plugged."""
+        seen = []
+
+        def reached():
+            seen[:] = [self.size(device)]
+            return seen == [size]
+
         try:
-            self.wait_for(f"{device} to reach {size}",
-                          lambda: self.size(device) == size, timeout)
+            self.wait_for(f"{device} to reach {size}", reached, timeout)
         except VMError as error:
-            raise VMError(f"{device} is at {self.size(device)}: {error}") \
-                from None
+            raise VMError(f"{device} was at {seen}: {error}") from None
 
     def reboot(self):
         """
@@ -241,15 +301,16 @@ class VM:
         self.wait_for_size(device, size)
 
     def host_resident(self, device):
-        """Bytes of a device's memory that take memory of the host."""
+        """
+        Bytes of a device's memory that take memory of the host.  The device's
+        size tells which mapping of QEMU's is its own.
+        """
         size = next(d.size for d in self.configured if d.id == device)
-        resident = 0
-        mapping = 0
-        with open(f"/proc/{self.pid}/smaps", encoding="ascii") as smaps:
-            for line in smaps:
-                span = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
-                if span:
-                    mapping = int(span.group(2), 16) - int(span.group(1), 16)
-                elif line.startswith("Rss:") and mapping == size:
-                    resident += int(line.split()[1]) << 10
-        return resident
+        smaps = Path(f"/proc/{self.pid}/smaps").read_text(encoding="ascii")
+        resident = [int(kib) << 10
+                    for start, end, kib in MAPPING.findall(smaps)
+                    if int(end, 16) - int(start, 16) == size]
+        if len(resident) != 1:
+            raise VMError(f"{len(resident)} mappings have the size of {device}"
+                          f", {size}: which one is its memory?")
+        return resident[0]

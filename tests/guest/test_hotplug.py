@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Our device added to and removed from a running guest with our driver."""
+
+import pytest
+from qemu.qmp import QMPError
+
+from testvm import GIB, MIB, Device
+
+ROOT_PORT = ["-device", "pcie-root-port,id=hot-bus"]
+MACHINES = {"q35": {"machine": "q35", "arguments": ROOT_PORT},
+            "pc": {"machine": "pc"}}
+
+
+def add(vm, machine):
+    bus = "hot-bus" if machine == "q35" else "pci.0"
+    vm.qmp("object-add", qom_type="memory-backend-ram", id="m1", size=GIB)
+    vm.qmp("device_add", driver="virtio-mem-pci", id="hot", memdev="m1",
+           bus=bus)
+
+
+def remove(vm):
+    """Returns once the guest has let go of the device."""
+    gone = len(vm.events("DEVICE_DELETED"))
+    vm.qmp("device_del", id="hot")
+    vm.wait_for("the guest to let go", lambda: "hot" in [
+        event["data"].get("device")
+        for event in vm.events("DEVICE_DELETED")[gone:]])
+    vm.qmp("object-del", id="m1")
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_add_and_remove(boot, machine):
+    """Use a hot-plugged device, remove it, and use the next one."""
+    vm = boot(Device("vm0", GIB), **MACHINES[machine])
+    vm.resize_exact(vm0=256 * MIB)
+    for size in (GIB, 130 * MIB):
+        add(vm, machine)
+        vm.resize_exact(hot=size)
+        vm.resize_exact(hot=0)
+        remove(vm)
+        assert list(vm.devices()) == ["vm0"]
+    vm.resize_exact(vm0=0)
+
+
+def test_remove_while_plugged(boot):
+    """Refuse to remove a device while memory is plugged."""
+    vm = boot(Device("vm0", GIB), **MACHINES["q35"])
+    add(vm, "q35")
+    vm.resize_exact(hot=512 * MIB)
+    vm.guest.write("/sys/module/virtio_mem/parameters/unplug_online", "0")
+    vm.resize("hot", 0)
+    with pytest.raises(QMPError, match="bytes of its memory are plugged"):
+        vm.qmp("device_del", id="hot")
+    vm.guest.write("/sys/module/virtio_mem/parameters/unplug_online", "1")
+    vm.wait_exact(hot=0)
+    remove(vm)
