@@ -52,8 +52,12 @@ MODULE_PARM_DESC(force_bbm,
 #define VIRTIO_MEM_RETRY_MIN		(HZ / 10)
 #define VIRTIO_MEM_RETRY_MAX		(10 * HZ)
 
-/* Offlining would wait for a pinned page for ever. */
-#define VIRTIO_MEM_OFFLINE_TIMEOUT	(2 * HZ)
+/*
+ * Offlining would wait for a pinned page for ever.  It is looked at this often,
+ * at this many pages, and ended when none was freed meanwhile.
+ */
+#define VIRTIO_MEM_OFFLINE_PERIOD	(HZ / 2)
+#define VIRTIO_MEM_OFFLINE_SAMPLES	4096
 
 /* Seconds that a driver on its way out waits for a response. */
 #define VIRTIO_MEM_PATIENCE		10
@@ -92,6 +96,15 @@ static const bool virtio_mem_moves[VIRTIO_MEM_NR_CHUNK_STATES]
 struct virtio_mem_chunk {
 	u8 state;		/* enum virtio_mem_chunk_state; thread only */
 	u32 online;		/* memory blocks online; under vm->pages */
+	u32 plugged;		/* blocks; thread only */
+};
+
+/* A memory block that goes offline, and how far it has come. */
+struct virtio_mem_offlining {
+	unsigned long pfn;
+	unsigned long nr_pages;
+	unsigned long in_use;		/* samples, at the last look */
+	struct timer_list timer;
 };
 
 /*
@@ -135,7 +148,7 @@ struct virtio_mem {
 	unsigned long retry;		/* jiffies to the next retry; 0: none */
 	bool reported;			/* the end of this resize was logged */
 	struct task_struct *thread;
-	struct timer_list offline_timer;
+	struct virtio_mem_offlining offlining;
 
 	wait_queue_head_t wait;
 	atomic_t changed;		/* wakes the thread */
@@ -184,23 +197,16 @@ static unsigned long virtio_mem_chunk_of(const struct virtio_mem *vm, u64 addr)
 	return div64_u64(addr - virtio_mem_chunk_addr(vm, 0), vm->chunk_size);
 }
 
+static unsigned long virtio_mem_chunk_of_block(const struct virtio_mem *vm,
+					       unsigned long block)
+{
+	return (block - vm->first_block) / vm->chunk_blocks;
+}
+
 static bool virtio_mem_owns(const struct virtio_mem *vm, u64 addr)
 {
 	return addr >= virtio_mem_chunk_addr(vm, 0) &&
 	       addr < virtio_mem_chunks_end(vm);
-}
-
-static unsigned long virtio_mem_chunk_plugged(const struct virtio_mem *vm,
-					      unsigned long chunk)
-{
-	unsigned long block = virtio_mem_chunk_block(vm, chunk);
-	unsigned long end = block + vm->chunk_blocks;
-	unsigned long nr = 0;
-
-	for (block = find_next_bit(vm->plugged, end, block); block < end;
-	     block = find_next_bit(vm->plugged, end, block + 1))
-		nr++;
-	return nr;
 }
 
 /* How many blocks of a chunk lie in the usable region, from its start. */
@@ -454,6 +460,52 @@ static void virtio_mem_forget_taken(struct virtio_mem *vm,
 	bitmap_clear(vm->taken, first, end - first);
 }
 
+/* Pages of the memory block that goes offline that are not free yet. */
+static unsigned long virtio_mem_sample(const struct virtio_mem_offlining *off)
+{
+	unsigned long stride, pfn, in_use = 0;
+
+	stride = DIV_ROUND_UP(off->nr_pages, VIRTIO_MEM_OFFLINE_SAMPLES);
+	for (pfn = off->pfn; pfn < off->pfn + off->nr_pages; pfn += stride)
+		in_use += !!page_ref_count(pfn_to_page(pfn));
+	return in_use;
+}
+
+static void virtio_mem_offline_look(struct timer_list *timer)
+{
+	struct virtio_mem_offlining *off =
+		container_of(timer, struct virtio_mem_offlining, timer);
+	struct virtio_mem *vm = container_of(off, struct virtio_mem, offlining);
+	unsigned long in_use = virtio_mem_sample(off);
+
+	if (in_use >= off->in_use)
+		send_sig(SIGALRM, vm->thread, 1);
+	off->in_use = in_use;
+	mod_timer(timer, jiffies + VIRTIO_MEM_OFFLINE_PERIOD);
+}
+
+/* The pages can be looked at from GOING_OFFLINE to OFFLINE or CANCEL. */
+static void virtio_mem_watch_offlining(struct virtio_mem *vm,
+				       const struct memory_notify *mn)
+{
+	struct virtio_mem_offlining *off = &vm->offlining;
+
+	if (current != vm->thread)
+		return;
+	off->pfn = mn->start_pfn;
+	off->nr_pages = mn->nr_pages;
+	off->in_use = ULONG_MAX;
+	mod_timer(&off->timer, jiffies + VIRTIO_MEM_OFFLINE_PERIOD);
+}
+
+static void virtio_mem_unwatch_offlining(struct virtio_mem *vm)
+{
+	if (current != vm->thread)
+		return;
+	timer_delete_sync(&vm->offlining.timer);
+	flush_signals(current);
+}
+
 static int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 			     void *arg)
 {
@@ -470,14 +522,17 @@ static int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 	case MEM_GOING_OFFLINE:
 		mutex_lock(&vm->pages);
 		vm->hotplugging = true;
-		if (action == MEM_GOING_OFFLINE)
+		if (action == MEM_GOING_OFFLINE) {
 			virtio_mem_release_unplugged(vm, mn, true);
+			virtio_mem_watch_offlining(vm, mn);
+		}
 		return NOTIFY_OK;
 	case MEM_ONLINE:
 		chunk->online++;
 		break;
 	case MEM_OFFLINE:
 		chunk->online--;
+		virtio_mem_unwatch_offlining(vm);
 		virtio_mem_forget_taken(vm, mn);
 		break;
 	case MEM_CANCEL_ONLINE:
@@ -485,8 +540,10 @@ static int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 		/* Another notifier may have refused before it was our turn. */
 		if (!vm->hotplugging)
 			return NOTIFY_DONE;
-		if (action == MEM_CANCEL_OFFLINE)
+		if (action == MEM_CANCEL_OFFLINE) {
+			virtio_mem_unwatch_offlining(vm);
 			virtio_mem_release_unplugged(vm, mn, false);
+		}
 		break;
 	default:
 		return NOTIFY_DONE;
@@ -504,12 +561,23 @@ static int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 static void virtio_mem_set_plugged(struct virtio_mem *vm, unsigned long block,
 				   unsigned long nr, bool plugged)
 {
+	unsigned long chunk, end, part;
+
 	if (plugged) {
 		bitmap_set(vm->plugged, block, nr);
 		vm->nr_plugged += nr;
 	} else {
 		bitmap_clear(vm->plugged, block, nr);
 		vm->nr_plugged -= nr;
+	}
+	for (; nr; nr -= part, block += part) {
+		chunk = virtio_mem_chunk_of_block(vm, block);
+		end = virtio_mem_chunk_block(vm, chunk + 1);
+		part = min(nr, end - block);
+		if (plugged)
+			vm->chunks[chunk].plugged += part;
+		else
+			vm->chunks[chunk].plugged -= part;
 	}
 }
 
@@ -590,26 +658,16 @@ static int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk)
 	return 0;
 }
 
-static void virtio_mem_offline_timeout(struct timer_list *timer)
-{
-	struct virtio_mem *vm = from_timer(vm, timer, offline_timer);
-
-	send_sig(SIGALRM, vm->thread, 1);
-}
-
 /*
  * Takes a chunk offline and removes it.  Free pages are not touched, used ones
- * are moved.  Returns 0, -EBUSY, -EINTR after a page was pinned for too long.
+ * are moved.  Returns 0, -EBUSY, -EINTR when moving them got stuck.
  */
 static int virtio_mem_remove_chunk(struct virtio_mem *vm, unsigned long chunk)
 {
 	int rc;
 
-	mod_timer(&vm->offline_timer, jiffies + VIRTIO_MEM_OFFLINE_TIMEOUT);
 	rc = offline_and_remove_memory(virtio_mem_chunk_addr(vm, chunk),
 				       vm->chunk_size);
-	timer_delete_sync(&vm->offline_timer);
-	flush_signals(current);
 	if (rc)
 		return rc;
 	virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_DETACHED);
@@ -677,7 +735,7 @@ static int virtio_mem_unplug_detached(struct virtio_mem *vm)
 
 	for (chunk = 0; chunk < vm->nr_chunks; chunk++)
 		if (vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_DETACHED &&
-		    !virtio_mem_chunk_plugged(vm, chunk))
+		    !vm->chunks[chunk].plugged)
 			virtio_mem_chunk_move(vm, chunk,
 					      VIRTIO_MEM_CHUNK_ABSENT);
 	return rc;
@@ -813,7 +871,7 @@ static bool virtio_mem_may_remove(struct virtio_mem *vm, unsigned long chunk)
 		return false;
 	return READ_ONCE(unplug_online) ||
 	       !READ_ONCE(vm->chunks[chunk].online) ||
-	       !virtio_mem_chunk_plugged(vm, chunk);
+	       !vm->chunks[chunk].plugged;
 }
 
 static bool virtio_mem_try_remove(struct virtio_mem *vm, unsigned long chunk,
@@ -842,7 +900,7 @@ static int virtio_mem_shrink_chunks(struct virtio_mem *vm, unsigned long target)
 			break;
 		if (!virtio_mem_may_remove(vm, chunk))
 			continue;
-		plugged = virtio_mem_chunk_plugged(vm, chunk);
+		plugged = vm->chunks[chunk].plugged;
 		if (plugged > excess)
 			continue;
 		gone = virtio_mem_try_remove(vm, chunk, plugged);
@@ -902,7 +960,7 @@ static int virtio_mem_shrink_blocks(struct virtio_mem *vm, unsigned long target)
 			if (vm->nr_plugged <= target || virtio_mem_changed(vm))
 				return 0;
 			if (!virtio_mem_may_remove(vm, chunk) ||
-			    virtio_mem_chunk_plugged(vm, chunk) != nr)
+			    vm->chunks[chunk].plugged != nr)
 				continue;
 			rc = virtio_mem_shrink_chunk(vm, chunk,
 						     vm->nr_plugged - target);
@@ -1226,7 +1284,7 @@ static struct virtio_mem *virtio_mem_create(struct virtio_device *vdev)
 	mutex_init(&vm->pages);
 	init_waitqueue_head(&vm->wait);
 	init_completion(&vm->response);
-	timer_setup(&vm->offline_timer, virtio_mem_offline_timeout, 0);
+	timer_setup(&vm->offlining.timer, virtio_mem_offline_look, 0);
 
 	rc = virtio_mem_read_region(vdev, vm);
 	if (rc)

@@ -340,6 +340,31 @@ static void device_reset(QVirtioMem *mem)
     qvirtio_mem_start(mem, QVIRTIO_MEM_DECLINED);
 }
 
+/* The power management function of the pc machine's chip set */
+#define PM_DEVFN       QPCI_DEVFN(1, 3)
+#define PM_BASE_REG    0x40
+#define PM_ENABLE_REG  0x80
+#define PM_BASE        0x600
+#define PM1_CONTROL    4
+#define PM1_SLEEP_S3   (1 << 10 | 1 << 13)
+
+/* Suspends the machine to RAM, and wakes it up. */
+static void sleep_and_wake_up(QVirtioMem *mem)
+{
+    QTestState *qts = qvirtio_mem_qts(mem);
+    QPCIDevice *pm = qpci_device_find(mem->pci->pdev->bus, PM_DEVFN);
+
+    g_assert_nonnull(pm);
+    qpci_config_writel(pm, PM_BASE_REG, PM_BASE | 1);
+    qpci_config_writeb(pm, PM_ENABLE_REG, 1);
+    g_free(pm);
+    qtest_outw(qts, PM_BASE + PM1_CONTROL, PM1_SLEEP_S3);
+    qtest_qmp_eventwait(qts, "SUSPEND");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'system_wakeup' }");
+    qtest_qmp_eventwait(qts, "WAKEUP");
+    qvirtio_mem_power_on(mem);
+}
+
 /* Configuration space */
 
 /* This test checks that each field is where the wire format puts it. */
@@ -687,6 +712,20 @@ static void test_persistent_suspend_offered(QVirtioMem *mem, const void *row)
 {
     g_assert_true(mem->vdev->features &
                   (1ull << VIRTIO_MEM_F_PERSISTENT_SUSPEND));
+}
+
+/* This test checks that memory is there, as it was, after a sleep. */
+static void test_sleep_keeps_memory(QVirtioMem *mem, const void *row)
+{
+    g_autofree char *before = NULL;
+
+    plug_pattern(mem);
+    stamp(mem, 4, 0x0123456789abcdef);
+    before = picture(mem);
+    sleep_and_wake_up(mem);
+    assert_unchanged(mem, before);
+    assert_pattern(mem);
+    assert_stamp(mem, 4, 0x0123456789abcdef);
 }
 
 /* This test checks that a rebooted machine starts without our memory. */
@@ -2211,6 +2250,8 @@ static const Case device_cases[] = {
     { "D16-a-system-reset-unplugs-all", test_system_reset_unplugs },
     { "D16-a-system-reset-discards-contents", test_system_reset_discards },
     { "D16-a-system-reset-keeps-the-target", test_system_reset_keeps_target },
+    { "D17-a-sleep-to-ram-keeps-blocks-and-contents",
+      test_sleep_keeps_memory },
 
     { "D18-a-plugged-block-is-ram", test_plugged_is_ram },
     { "D19-unplug-discards-contents", test_unplug_discards },
