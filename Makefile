@@ -44,7 +44,7 @@ PKG_QEMU     := gcc make patch xz-utils pkg-config ninja-build python3-venv \
                 debian-archive-keyring libglib2.0-dev zlib1g-dev libfdt-dev \
                 libnuma-dev libslirp-dev libseccomp-dev seabios \
                 qemu-system-data ipxe-qemu
-PKG_MODULE   := gcc make xz-utils libelf-dev
+PKG_MODULE   := gcc make xz-utils libelf-dev dwarves
 PKG_GUEST    := gcc libc6-dev cpio gzip xz-utils
 PKG_RUN      := python3
 PKG_DEMO     := python3-rich
