@@ -1034,10 +1034,11 @@ static void virtio_mem_resize(struct virtio_mem *vm)
 	int rc = 0;
 
 	virtio_mem_read_sizes(vm);
-	if (vm->nr_plugged < virtio_mem_target(vm))
-		rc = virtio_mem_grow(vm);
-	else
+	if (vm->nr_plugged > virtio_mem_target(vm))
 		rc = virtio_mem_shrink(vm);
+	/* What a busy host did not take back may be more than there was to. */
+	if (!rc && vm->nr_plugged <= virtio_mem_target(vm))
+		rc = virtio_mem_grow(vm);
 
 	if (virtio_mem_changed(vm))
 		return;
