@@ -27,6 +27,8 @@ STAMP        := $(B)/stamps
 QEMU_TREE    := $(B)/qemu-src
 QEMU_BUILD   := $(B)/qemu
 QEMU         := $(QEMU_BUILD)/qemu-system-x86_64
+STOCK_TREE   := $(B)/qemu-stock-src
+STOCK_BUILD  := $(B)/qemu-stock
 QEMU_OURS    := $(wildcard hw/virtio/*.c include/hw/virtio/*.h \
                            tests/qtest/*.c tests/qtest/libqos/*.[ch])
 QEMU_WIRE    := $(QEMU_TREE)/include/standard-headers/linux/virtio_mem.h
@@ -114,12 +116,9 @@ $(QEMU_WIRE): include/uapi/linux/virtio_mem.h $(STAMP)/qemu-tree
 
 PYENV = PATH=$(PYTOOLS)/bin:$$PATH PYTHONPATH=$(PYTOOLS)/lib/python3/dist-packages
 
-$(QEMU_BUILD)/build.ninja: $(STAMP)/qemu-tree $(STAMP)/pytools | $(STAMP)/packages-qemu
-	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
-	@echo 'configuring QEMU ...'
-	@mkdir -p $(QEMU_BUILD)
-	@cd $(QEMU_BUILD) && $(PYENV) CC='$(strip $(CCACHE) gcc)' \
-		$(CURDIR)/$(QEMU_TREE)/configure --python=$(PYTHON) \
+# $(call configure,TREE,BUILD)
+configure = mkdir -p $(2) && cd $(2) && $(PYENV) CC='$(strip $(CCACHE) gcc)' \
+		$(CURDIR)/$(1)/configure --python=$(PYTHON) \
 		--target-list=x86_64-softmmu --without-default-features \
 		--enable-system --enable-tools --enable-kvm --enable-tcg \
 		--enable-numa --enable-slirp --enable-vhost-user \
@@ -128,11 +127,43 @@ $(QEMU_BUILD)/build.ninja: $(STAMP)/qemu-tree $(STAMP)/pytools | $(STAMP)/packag
 		--disable-docs --disable-download --disable-install-blobs \
 		--firmwarepath=$(FIRMWARE) >configure.log 2>&1 || \
 		{ tail -n 20 configure.log >&2; exit 1; }
-	@# In its build tree QEMU looks for firmware below qemu-bundle only.
-	@for dir in $(subst :, ,$(FIRMWARE)); do \
-		mkdir -p $(QEMU_BUILD)/qemu-bundle$$(dirname $$dir); \
-		ln -sfn $$dir $(QEMU_BUILD)/qemu-bundle$$dir; done
+
+# In its build tree QEMU looks for firmware below qemu-bundle only.
+# $(call link-firmware,BUILD)
+link-firmware = for dir in $(subst :, ,$(FIRMWARE)); do \
+		mkdir -p $(1)/qemu-bundle$$(dirname $$dir); \
+		ln -sfn $$dir $(1)/qemu-bundle$$dir; done
+
+$(QEMU_BUILD)/build.ninja: $(STAMP)/qemu-tree $(STAMP)/pytools | $(STAMP)/packages-qemu
+	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
+	@echo 'configuring QEMU ...'
+	@$(call configure,$(QEMU_TREE),$(QEMU_BUILD))
+	@$(call link-firmware,$(QEMU_BUILD))
 	@touch $@
+
+# The stock tree, with its own device, to compare with and to migrate to.  Only
+# the patch that lets Debian's archive build is applied.
+$(STAMP)/qemu-stock-tree: tools/unpack-tree $(STAMP)/qemu-archive
+	@echo 'unpacking stock QEMU ...'
+	@tools/unpack-tree --stock $(FETCH)/qemu/qemu_*.orig.tar.xz \
+		$(STOCK_TREE) $(QEMU_SERIES)
+	@tools/patch-tree $(STOCK_TREE) $(firstword $(QEMU_PATCHES))
+	@touch $@
+
+$(STOCK_BUILD)/build.ninja: $(STAMP)/qemu-stock-tree $(STAMP)/pytools | $(STAMP)/packages-qemu
+	@echo 'configuring stock QEMU ...'
+	@$(call configure,$(STOCK_TREE),$(STOCK_BUILD))
+	@$(call link-firmware,$(STOCK_BUILD))
+	@touch $@
+
+.PHONY: qemu-stock
+qemu-stock: $(STOCK_BUILD)/qemu-system-x86_64 ## the untouched tree, to compare with: build/qemu-stock/
+$(STOCK_BUILD)/qemu-system-x86_64: $(STOCK_BUILD)/build.ninja
+	@echo 'building stock QEMU (minutes) ...'
+	@$(PYENV) ninja -C $(STOCK_BUILD) -j $(JOBS) qemu-system-x86_64 \
+		>$(B)/qemu-stock.log 2>&1 || \
+		{ grep -A15 -m3 -E 'error:|FAILED|ERROR' $(B)/qemu-stock.log; \
+		  echo 'the whole log: $(B)/qemu-stock.log'; exit 1; } >&2
 
 # --- Linux --------------------------------------------------------------
 
