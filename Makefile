@@ -134,7 +134,10 @@ link-firmware = for dir in $(subst :, ,$(FIRMWARE)); do \
 		mkdir -p $(1)/qemu-bundle$$(dirname $$dir); \
 		ln -sfn $$dir $(1)/qemu-bundle$$dir; done
 
-$(QEMU_BUILD)/build.ninja: $(STAMP)/qemu-tree $(STAMP)/pytools | $(STAMP)/packages-qemu
+# A released tree of the user's brings its own Meson; Debian's archive does not.
+QEMU_PYTOOLS = $(if $(wildcard $(QEMU_SRC)/python/wheels/meson*),,$(STAMP)/pytools)
+
+$(QEMU_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) | $(STAMP)/packages-qemu
 	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
 	@echo 'configuring QEMU ...'
 	@$(call configure,$(QEMU_TREE),$(QEMU_BUILD))
@@ -177,6 +180,7 @@ module: $(MODULE) ## the driver: build/module/virtio_mem.ko (for the test guest,
 
 $(MODULE): $(DRIVER) $(STAMP)/value-KDIR tools/module.kbuild \
 		$(if $(KDIR),,$(STAMP)/linux) | $(STAMP)/packages-module
+	@$(if $(KDIR),tools/check-kernel $(KDIR) $(LINUX_MIN))
 	@mkdir -p $(B)/module
 	@cp tools/module.kbuild $(B)/module/Kbuild
 	@ln -sfn $(CURDIR)/drivers/virtio/*.[ch] $(B)/module/

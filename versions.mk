@@ -8,6 +8,9 @@ QEMU_SUITE       := trixie
 # Linux: the newest kernel of this series that the running distribution carries.
 LINUX_SERIES     := 6.12
 
+# The driver builds on kernels (KDIR) from this version on.
+LINUX_MIN        := 6.12
+
 # QEMU's build needs this Meson; an older distribution takes it from this suite.
 MESON_MIN        := 1.5.0
 MESON_SUITE      := bookworm-backports
