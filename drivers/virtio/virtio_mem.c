@@ -314,6 +314,15 @@ static int virtio_mem_request(struct virtio_mem *vm, u16 type,
 	return rc;
 }
 
+/*
+ * Whether a request was refused, so that its blocks are what they were.  After
+ * any other failure they may be unplugged: Linux must not use them again.
+ */
+static bool virtio_mem_refused(int rc)
+{
+	return rc == -EAGAIN || rc == -ETXTBSY;
+}
+
 static unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm)
 {
 	return clamp_t(u64, div64_u64(VIRTIO_MEM_RUN_SIZE, vm->block_size),
@@ -625,13 +634,13 @@ static unsigned long virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
 	return i;
 }
 
-/* Unplugs blocks that were taken; Linux gets them back if that fails. */
+/* Unplugs blocks that were taken; Linux gets them back if that is refused. */
 static int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
 				   unsigned long block, unsigned long nr)
 {
 	int rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_UNPLUG, block, nr);
 
-	if (rc)
+	if (virtio_mem_refused(rc))
 		virtio_mem_give(vm, chunk, block, nr);
 	return rc;
 }
@@ -689,7 +698,7 @@ static int virtio_mem_run_unplug(struct virtio_mem *vm,
 	if (run->nr) {
 		rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_UNPLUG, run->block,
 					run->nr);
-		if (!rc)
+		if (!virtio_mem_refused(rc))
 			virtio_mem_set_plugged(vm, run->block, run->nr, false);
 	}
 	run->nr = 0;
@@ -1329,9 +1338,11 @@ static int virtio_mem_take_stock(struct virtio_mem *vm)
 	if (plugged == vm->nr_plugged * vm->block_size)
 		return 0;
 	if (virtio_mem_in_use(vm)) {
-		dev_err(&vm->vdev->dev,
-			"0x%llx bytes are plugged, but 0x%llx are in use\n",
-			plugged, vm->nr_plugged * vm->block_size);
+		if (!vm->reported)
+			dev_err(&vm->vdev->dev,
+				"0x%llx bytes are plugged, but 0x%llx are in use\n",
+				plugged, vm->nr_plugged * vm->block_size);
+		vm->reported = true;
 		return -EIO;
 	}
 	rc = virtio_mem_exchange(vm, VIRTIO_MEM_REQ_UNPLUG_ALL);
