@@ -863,6 +863,17 @@ static const Property virtio_mem_properties[] = {
 
 static void virtio_mem_add_class_properties(ObjectClass *klass)
 {
+    object_class_property_set_description(klass, VIRTIO_MEM_MEMDEV_PROP,
+        "memory backend: RAM of its own for this device, not preallocated");
+    object_class_property_set_description(klass, VIRTIO_MEM_NODE_PROP,
+        "NUMA node of the guest");
+    object_class_property_set_description(klass, VIRTIO_MEM_ADDR_PROP,
+        "guest physical address, a multiple of block-size; 0: chosen");
+    object_class_property_set_description(klass,
+        VIRTIO_MEM_UNPLUGGED_INACCESSIBLE_PROP,
+        "on: only for drivers that never read unplugged memory; off: also for "
+        "others; auto: off where that costs the host no memory");
+
     object_class_property_add(klass, VIRTIO_MEM_SIZE_PROP, "size",
                               virtio_mem_get_size, NULL, NULL, NULL);
     object_class_property_set_description(klass, VIRTIO_MEM_SIZE_PROP,
