@@ -15,9 +15,11 @@
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/log.h"
+#include "qemu/main-loop.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
+#include "block/aio.h"
 #include "exec/cpu-common.h"
 #include "hw/boards.h"
 #include "hw/qdev-properties.h"
@@ -180,8 +182,8 @@ static int virtio_mem_discard(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
 }
 
 /*
- * Discards the whole usable region in one go, not just what is plugged: that
- * costs no more, and takes back what a guest left in unplugged blocks.
+ * Discards the whole region in one go, not just what is plugged: that costs no
+ * more, and takes back what a guest left in unplugged blocks.
  */
 static int virtio_mem_unplug_all(VirtIOMEM *vmem)
 {
@@ -189,8 +191,7 @@ static int virtio_mem_unplug_all(VirtIOMEM *vmem)
     uint64_t region_size = virtio_mem_region_size(vmem);
     uint64_t offset = 0, size;
 
-    if (vmem->usable_region_size &&
-        virtio_mem_discard(vmem, 0, vmem->usable_region_size)) {
+    if (virtio_mem_discard(vmem, 0, region_size)) {
         return -EBUSY;
     }
     if (any) {
@@ -266,6 +267,8 @@ static void virtio_mem_plug(VirtIOMEM *vmem, const struct virtio_mem_req *req,
                vmem->requested_size) {
         resp->type = VIRTIO_MEM_RESP_NACK;              /* D50 */
     } else if (virtio_mem_notify_populate(vmem, range.offset, range.size)) {
+        /* A listener that agreed may have filled the memory. */
+        virtio_mem_discard(vmem, range.offset, range.size);
         resp->type = VIRTIO_MEM_RESP_BUSY;              /* D27 */
     } else {
         virtio_mem_blocks_set(&vmem->blocks, range.offset, range.size, true);
@@ -488,7 +491,8 @@ static void virtio_mem_system_reset_hold(Object *obj, ResetType type)
 {
     VirtIOMEM *vmem = VIRTIO_MEM_SYSTEM_RESET(obj)->vmem;
 
-    if (type == RESET_TYPE_WAKEUP || type == RESET_TYPE_SNAPSHOT_LOAD) {
+    if (!vmem || type == RESET_TYPE_WAKEUP ||
+        type == RESET_TYPE_SNAPSHOT_LOAD) {
         return;
     }
     /* When it fails the blocks stay plugged, and the guest unplugs them. */
@@ -512,10 +516,21 @@ static void virtio_mem_system_reset_register(VirtIOMEM *vmem)
     qemu_register_resettable(obj);
 }
 
+static void virtio_mem_system_reset_forget(void *opaque)
+{
+    qemu_unregister_resettable(OBJECT(opaque));
+    object_unref(OBJECT(opaque));
+}
+
+/*
+ * A system reset may be what removes the device, after a device_del that the
+ * guest did not answer: what is being reset can't be unregistered meanwhile.
+ */
 static void virtio_mem_system_reset_unregister(VirtIOMEM *vmem)
 {
-    qemu_unregister_resettable(OBJECT(vmem->system_reset));
-    object_unref(OBJECT(vmem->system_reset));
+    vmem->system_reset->vmem = NULL;
+    aio_bh_schedule_oneshot(qemu_get_aio_context(),
+                            virtio_mem_system_reset_forget, vmem->system_reset);
     vmem->system_reset = NULL;
 }
 

@@ -872,6 +872,15 @@ static void test_unplug_all_discards(QVirtioMem *mem, const void *row)
     assert_zero(mem, 12);
 }
 
+/* This test checks that UNPLUG_ALL leaves nothing where no guest may write. */
+static void test_unplug_all_discards_region(QVirtioMem *mem, const void *row)
+{
+    stamp(mem, REGION_NB - 1, 0x0123456789abcdef);
+    assert_stamp(mem, REGION_NB - 1, 0x0123456789abcdef);
+    assert_ack(unplug_all(mem));
+    assert_zero(mem, REGION_NB - 1);
+}
+
 /* What the device looks at in a request */
 
 static void set_block(QVirtioMem *mem, int64_t index, bool plugged)
@@ -2176,6 +2185,22 @@ static void test_device_del(QVirtioMem *mem, const void *row)
                              "  'arguments': { 'id': 'vmem0' } }");
 }
 
+/* This test checks that a reset may remove a device whose guest is silent. */
+static void test_device_del_by_reset(QVirtioMem *mem, const void *row)
+{
+    QTestState *qts = qvirtio_mem_qts(mem);
+    QDict *answer;
+
+    test_device_del(mem, row);
+    qtest_system_reset(qts);
+    qtest_qmp_eventwait(qts, "DEVICE_DELETED");
+    answer = qtest_qmp(qts, "{ 'execute': 'query-memory-devices' }");
+    g_assert_true(qlist_empty(qdict_get_qlist(answer, "return")));
+    qobject_unref(answer);
+    qtest_system_reset(qts);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'query-status' }");
+}
+
 /* This test checks that the backend stays as long as the device does. */
 static void test_backend_in_use(QVirtioMem *mem, const void *row)
 {
@@ -2258,6 +2283,8 @@ static const Case device_cases[] = {
     { "D19-unplug-discards-contents-of-shared-memory", test_unplug_discards,
       DEFAULT_DEVICE ",memdev=shared", SHARED_BACKEND },
     { "D19-unplug-all-discards-contents", test_unplug_all_discards },
+    { "D19-unplug-all-discards-what-no-guest-may-use",
+      test_unplug_all_discards_region },
     { "D19-unplug-all-discards-contents-of-shared-memory",
       test_unplug_all_discards, DEFAULT_DEVICE ",memdev=shared",
       SHARED_BACKEND },
@@ -2355,6 +2382,8 @@ static const Case management_cases[] = {
     { "qmp-device-del-is-refused-while-unplugged-memory-can-be-read",
       test_device_del_readable, "block-size=2M,unplugged-inaccessible=off" },
     { "qmp-device-del-is-accepted-when-nothing-is-plugged", test_device_del },
+    { "qmp-device-del-is-finished-by-a-system-reset",
+      test_device_del_by_reset },
     { "qmp-object-del-of-the-backend-is-refused", test_backend_in_use },
     { "hmp-info-memory-devices-tells-all", test_info_memory_devices },
     { "hmp-info-numa-counts-plugged-memory", test_info_numa,
