@@ -30,7 +30,7 @@ QEMU         := $(QEMU_BUILD)/qemu-system-x86_64
 STOCK_TREE   := $(B)/qemu-stock-src
 STOCK_BUILD  := $(B)/qemu-stock
 QEMU_OURS    := $(wildcard hw/virtio/*.c include/hw/virtio/*.h \
-                           tests/qtest/*.c tests/qtest/libqos/*.[ch])
+                           tests/qtest/*.[ch] tests/qtest/libqos/*.[ch])
 QEMU_WIRE    := $(QEMU_TREE)/include/standard-headers/linux/virtio_mem.h
 QEMU_PATCHES := $(sort $(wildcard patches/qemu/*.patch))
 PYTOOLS      := $(CURDIR)/$(B)/pytools/usr

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs the device's qtests (virtio-mem-test.c), each case as a test of its own.
+"""Runs the device's qtests (virtio-mem-*-test.c), each case as its own test.
 
-The cases are those that qos-test lists; what each is about stands in the C
+The cases are those that qos-test lists; what each is about stands in its C
 file.  QEMU_BUILD in the environment names another build directory of QEMU.
 """
 

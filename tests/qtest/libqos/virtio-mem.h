@@ -2,7 +2,7 @@
 /*
  * A virtio-mem driver for qtests: it starts the device, puts requests of any
  * shape on its queue and collects the answers and the interrupts.  It never
- * judges an answer; that is left to virtio-mem-test.c.
+ * judges an answer; that is left to the tests.
  */
 
 #ifndef TESTS_LIBQOS_VIRTIO_MEM_H
