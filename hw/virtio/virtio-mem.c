@@ -3,9 +3,9 @@
  *
  * Speaks the protocol: configuration space, the four requests, resets, and
  * the properties that the user sets.  Rules of the virtio specification are
- * named Dnn: cases of that name in tests/qtest/virtio-mem-test.c say what each
- * asks for.  Which blocks are plugged is kept in virtio-mem-blocks.c; telling
- * others in QEMU is left to virtio-mem-discard.c.
+ * named Dnn: the cases of that name in tests/qtest/virtio-mem-*-test.c say what
+ * each asks for.  Which blocks are plugged is kept in virtio-mem-blocks.c;
+ * telling others in QEMU is left to virtio-mem-discard.c.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
