@@ -19,7 +19,6 @@
 #include <linux/bitmap.h>
 #include <linux/completion.h>
 #include <linux/crash_dump.h>
-#include <linux/freezer.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/memory.h>
@@ -28,12 +27,15 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 #include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/suspend.h>
 #include <linux/timer.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mem.h>
+#include <linux/virtio_ring.h>
 #include <linux/vmalloc.h>
 
 static bool unplug_online = true;
@@ -59,7 +61,7 @@ MODULE_PARM_DESC(force_bbm,
 #define VIRTIO_MEM_OFFLINE_PERIOD	(HZ / 2)
 #define VIRTIO_MEM_OFFLINE_SAMPLES	4096
 
-/* Seconds that a driver on its way out waits for a response. */
+/* Seconds that a thread which is to rest waits for a response. */
 #define VIRTIO_MEM_PATIENCE		10
 
 /*
@@ -99,6 +101,23 @@ struct virtio_mem_chunk {
 	u32 plugged;		/* blocks; thread only */
 };
 
+/*
+ * What the thread does.  Whoever wants it to rest waits for that.  But a
+ * thread in the kernel's hotplug code waits for a lock that the waiter may
+ * hold: then it is left behind, and looks for itself what it may still touch.
+ */
+enum virtio_mem_phase {
+	VIRTIO_MEM_RESTING,		/* touches nothing */
+	VIRTIO_MEM_WORKING,		/* may use the device until it rests */
+	VIRTIO_MEM_HOTPLUGGING,		/* may touch the maps, not the device */
+};
+
+/* Blocks; nr 0: none. */
+struct virtio_mem_run {
+	unsigned long block;
+	unsigned long nr;
+};
+
 /* A memory block that goes offline, and how far it has come. */
 struct virtio_mem_offlining {
 	unsigned long pfn;
@@ -112,8 +131,16 @@ struct virtio_mem_offlining {
  * numbers count chunks from first_block.  Sizes are bytes.
  */
 struct virtio_mem {
+	/* Under virtio_mem_devices_mutex */
 	struct virtio_device *vdev;	/* NULL while no driver is bound */
 	struct list_head list;		/* in virtio_mem_devices */
+	bool gone;			/* from there; about to be freed */
+
+	/* Under virtio_mem_rest_lock */
+	enum virtio_mem_phase phase;
+	bool detached;			/* no queue to work with */
+	bool leave;			/* the thread leaves its pass, then rests */
+	bool kept;			/* it left with the module's reference */
 
 	/* Fixed while the structure lives */
 	u64 addr;			/* of the region, physical */
@@ -147,13 +174,16 @@ struct virtio_mem {
 	unsigned long nr_plugged;	/* blocks, with those in requests */
 	unsigned long retry;		/* jiffies to the next retry; 0: none */
 	bool reported;			/* the end of this resize was logged */
-	struct task_struct *thread;
+	bool settled;			/* the device agrees with the map */
+	struct virtio_mem_run doubt;	/* blocks whose response was lost */
+	struct task_struct *thread;	/* lives as long as the structure */
 	struct virtio_mem_offlining offlining;
 
 	wait_queue_head_t wait;
 	atomic_t changed;		/* wakes the thread */
 
 	struct virtqueue *vq;
+	bool in_flight;			/* the device has the request */
 	struct completion response;
 	struct virtio_mem_req req ____cacheline_aligned;
 	struct virtio_mem_resp resp ____cacheline_aligned;
@@ -161,6 +191,11 @@ struct virtio_mem {
 
 static LIST_HEAD(virtio_mem_devices);
 static DEFINE_MUTEX(virtio_mem_devices_mutex);
+
+static DEFINE_SPINLOCK(virtio_mem_rest_lock);
+static DECLARE_WAIT_QUEUE_HEAD(virtio_mem_rested);
+static unsigned int virtio_mem_nr_awake;	/* threads that don't rest */
+static bool virtio_mem_asleep;			/* the machine, or about to be */
 
 /* Addresses and numbers */
 
@@ -185,6 +220,11 @@ static u64 virtio_mem_chunk_addr(const struct virtio_mem *vm,
 				 unsigned long chunk)
 {
 	return vm->addr + virtio_mem_chunk_block(vm, chunk) * vm->block_size;
+}
+
+static unsigned long virtio_mem_nr_blocks(const struct virtio_mem *vm)
+{
+	return div64_u64(vm->region_size, vm->block_size);
 }
 
 static u64 virtio_mem_chunks_end(const struct virtio_mem *vm)
@@ -236,6 +276,115 @@ static void virtio_mem_chunk_move(struct virtio_mem *vm, unsigned long chunk,
 	c->state = state;
 }
 
+/* Whether Linux knows memory of the device. */
+static bool virtio_mem_in_use(const struct virtio_mem *vm)
+{
+	unsigned long chunk;
+
+	for (chunk = 0; chunk < vm->nr_chunks; chunk++)
+		if (vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_ADDED)
+			return true;
+	return false;
+}
+
+/*
+ * The thread's rest.  A pass begins awake and ends at rest; while it lasts,
+ * the device stays.
+ */
+
+static void virtio_mem_wake(struct virtio_mem *vm)
+{
+	atomic_set(&vm->changed, 1);
+	wake_up(&vm->wait);
+}
+
+static bool virtio_mem_begin_pass(struct virtio_mem *vm)
+{
+	bool awake;
+
+	spin_lock(&virtio_mem_rest_lock);
+	awake = !vm->detached && !virtio_mem_asleep;
+	if (awake) {
+		vm->phase = VIRTIO_MEM_WORKING;
+		vm->leave = false;
+		virtio_mem_nr_awake++;
+	}
+	spin_unlock(&virtio_mem_rest_lock);
+	return awake;
+}
+
+static void virtio_mem_end_pass(struct virtio_mem *vm)
+{
+	spin_lock(&virtio_mem_rest_lock);
+	vm->phase = VIRTIO_MEM_RESTING;
+	virtio_mem_nr_awake--;
+	spin_unlock(&virtio_mem_rest_lock);
+	wake_up_all(&virtio_mem_rested);
+}
+
+/* The code that runs afterwards must still be there, so the module stays. */
+static bool virtio_mem_begin_hotplug(struct virtio_mem *vm)
+{
+	bool stay;
+
+	spin_lock(&virtio_mem_rest_lock);
+	stay = !vm->leave && !virtio_mem_asleep && try_module_get(THIS_MODULE);
+	if (stay)
+		vm->phase = VIRTIO_MEM_HOTPLUGGING;
+	spin_unlock(&virtio_mem_rest_lock);
+	if (stay)
+		wake_up_all(&virtio_mem_rested);
+	return stay;
+}
+
+/* A thread that was left behind keeps the module until its pass has ended. */
+static void virtio_mem_end_hotplug(struct virtio_mem *vm)
+{
+	bool kept;
+
+	spin_lock(&virtio_mem_rest_lock);
+	vm->phase = VIRTIO_MEM_WORKING;
+	kept = vm->leave;
+	vm->kept = kept;
+	spin_unlock(&virtio_mem_rest_lock);
+	if (!kept)
+		module_put(THIS_MODULE);
+}
+
+static enum virtio_mem_phase virtio_mem_phase(struct virtio_mem *vm)
+{
+	enum virtio_mem_phase phase;
+
+	spin_lock(&virtio_mem_rest_lock);
+	phase = vm->phase;
+	spin_unlock(&virtio_mem_rest_lock);
+	return phase;
+}
+
+/* Afterwards the thread touches the device no more. */
+static void virtio_mem_detach(struct virtio_mem *vm)
+{
+	spin_lock(&virtio_mem_rest_lock);
+	vm->detached = true;
+	vm->leave = true;
+	spin_unlock(&virtio_mem_rest_lock);
+	wait_event(virtio_mem_rested,
+		   virtio_mem_phase(vm) != VIRTIO_MEM_WORKING);
+}
+
+static void virtio_mem_attach(struct virtio_mem *vm)
+{
+	spin_lock(&virtio_mem_rest_lock);
+	vm->detached = false;
+	spin_unlock(&virtio_mem_rest_lock);
+	virtio_mem_wake(vm);
+}
+
+static bool virtio_mem_leaving(const struct virtio_mem *vm)
+{
+	return READ_ONCE(vm->leave) || READ_ONCE(virtio_mem_asleep);
+}
+
 /* Requests: the thread sends one at a time and waits for its response. */
 
 static void virtio_mem_response(struct virtqueue *vq)
@@ -245,22 +394,32 @@ static void virtio_mem_response(struct virtqueue *vq)
 	complete(&vm->response);
 }
 
-static void virtio_mem_wake(struct virtio_mem *vm)
+/* Returns 0, -EIO, or -ETIMEDOUT when the thread must not wait any longer. */
+static int virtio_mem_await_response(struct virtio_mem *vm)
 {
-	atomic_set(&vm->changed, 1);
-	wake_up(&vm->wait);
+	unsigned int len, patience = VIRTIO_MEM_PATIENCE;
+
+	while (!virtqueue_get_buf(vm->vq, &len)) {
+		if (virtqueue_is_broken(vm->vq))
+			return -EIO;
+		if (virtio_mem_leaving(vm) && !patience--)
+			return -ETIMEDOUT;
+		wait_for_completion_timeout(&vm->response, HZ);
+	}
+	vm->in_flight = false;
+	return 0;
 }
 
-static bool virtio_mem_should_stop(const struct virtio_mem *vm)
-{
-	return kthread_should_stop() || virtqueue_is_broken(vm->vq);
-}
-
-static int virtio_mem_exchange(struct virtio_mem *vm, u16 type)
+/* Returns 0, -EINTR when the thread is to rest, or -EAGAIN: nothing was sent. */
+static int virtio_mem_send(struct virtio_mem *vm, u16 type)
 {
 	struct scatterlist req, resp, *sgs[] = { &req, &resp };
-	unsigned int len, patience = VIRTIO_MEM_PATIENCE;
-	int rc;
+
+	if (READ_ONCE(vm->leave))
+		return -EINTR;
+	/* The buffers still belong to a request that no one waited for. */
+	if (vm->in_flight && virtio_mem_await_response(vm))
+		return -EAGAIN;
 
 	vm->req.type = cpu_to_virtio16(vm->vdev, type);
 	memset(&vm->resp, 0xff, sizeof(vm->resp));
@@ -268,19 +427,21 @@ static int virtio_mem_exchange(struct virtio_mem *vm, u16 type)
 	sg_init_one(&resp, &vm->resp, sizeof(vm->resp));
 	reinit_completion(&vm->response);
 
-	rc = virtqueue_add_sgs(vm->vq, sgs, 1, 1, vm, GFP_KERNEL);
-	if (rc < 0)
-		return rc;
+	if (virtqueue_add_sgs(vm->vq, sgs, 1, 1, vm, GFP_KERNEL))
+		return -EAGAIN;
+	vm->in_flight = true;
 	virtqueue_kick(vm->vq);
+	return 0;
+}
 
-	while (!virtqueue_get_buf(vm->vq, &len)) {
-		if (virtqueue_is_broken(vm->vq))
-			return -EIO;
-		/* The reset that follows takes the request back. */
-		if (kthread_should_stop() && !patience--)
-			return -ETIMEDOUT;
-		wait_for_completion_timeout(&vm->response, HZ);
-	}
+static int virtio_mem_exchange(struct virtio_mem *vm, u16 type)
+{
+	int rc = virtio_mem_send(vm, type);
+
+	if (!rc)
+		rc = virtio_mem_await_response(vm);
+	if (rc)
+		return rc;
 
 	switch (virtio16_to_cpu(vm->vdev, vm->resp.type)) {
 	case VIRTIO_MEM_RESP_ACK:
@@ -296,6 +457,15 @@ static int virtio_mem_exchange(struct virtio_mem *vm, u16 type)
 	}
 }
 
+/*
+ * Whether a request was refused, so that its blocks are what they were.  After
+ * any other failure they may be unplugged: Linux must not use them again.
+ */
+static bool virtio_mem_refused(int rc)
+{
+	return rc == -EAGAIN || rc == -ETXTBSY || rc == -EINTR;
+}
+
 /* Returns 0, or what a retry later might change. */
 static int virtio_mem_request(struct virtio_mem *vm, u16 type,
 			      unsigned long block, unsigned long nr)
@@ -307,20 +477,37 @@ static int virtio_mem_request(struct virtio_mem *vm, u16 type,
 		cpu_to_virtio64(vm->vdev, vm->addr + block * vm->block_size);
 	vm->req.u.plug.nb_blocks = cpu_to_virtio16(vm->vdev, nr);
 	rc = virtio_mem_exchange(vm, type);
-	if (rc && rc != -EAGAIN && rc != -ETXTBSY)
+	if (rc && !virtio_mem_refused(rc))
 		dev_warn_ratelimited(&vm->vdev->dev,
 				     "request %u for %lu blocks from %lu failed: %d\n",
 				     type, nr, block, rc);
 	return rc;
 }
 
-/*
- * Whether a request was refused, so that its blocks are what they were.  After
- * any other failure they may be unplugged: Linux must not use them again.
- */
-static bool virtio_mem_refused(int rc)
+/* A PLUG or UNPLUG request.  If it fails, the map says unplugged. */
+static int virtio_mem_request_change(struct virtio_mem *vm, u16 type,
+				     unsigned long block, unsigned long nr)
 {
-	return rc == -EAGAIN || rc == -ETXTBSY;
+	int rc = virtio_mem_request(vm, type, block, nr);
+
+	if (rc && !virtio_mem_refused(rc)) {
+		vm->doubt = (struct virtio_mem_run) { block, nr };
+		vm->settled = false;
+	}
+	return rc;
+}
+
+/* Returns the state of a range of blocks, or a negative error. */
+static int virtio_mem_request_state(struct virtio_mem *vm, unsigned long block,
+				    unsigned long nr)
+{
+	int rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_STATE, block, nr);
+	u16 state;
+
+	if (rc)
+		return rc;
+	state = virtio16_to_cpu(vm->vdev, vm->resp.u.state.state);
+	return state <= VIRTIO_MEM_STATE_MIXED ? state : -EPROTO;
 }
 
 static unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm)
@@ -561,7 +748,7 @@ static int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 	mutex_unlock(&vm->pages);
 	/* Memory that came online by hand may be what a shrink waits for. */
 	if (current != vm->thread)
-		wake_up(&vm->wait);
+		virtio_mem_wake(vm);
 	return NOTIFY_OK;
 }
 
@@ -606,7 +793,7 @@ static void virtio_mem_give(struct virtio_mem *vm, unsigned long chunk,
 static int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
 				 unsigned long block, unsigned long nr)
 {
-	int rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_PLUG, block, nr);
+	int rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_PLUG, block, nr);
 
 	if (!rc)
 		virtio_mem_give(vm, chunk, block, nr);
@@ -638,7 +825,7 @@ static unsigned long virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
 static int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
 				   unsigned long block, unsigned long nr)
 {
-	int rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_UNPLUG, block, nr);
+	int rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_UNPLUG, block, nr);
 
 	if (virtio_mem_refused(rc))
 		virtio_mem_give(vm, chunk, block, nr);
@@ -651,20 +838,22 @@ static int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk)
 {
 	int rc;
 
+	if (!virtio_mem_begin_hotplug(vm))
+		return -EINTR;
 	rc = add_memory_driver_managed(vm->mgid,
 				       virtio_mem_chunk_addr(vm, chunk),
 				       vm->chunk_size,
 				       "System RAM (virtio_mem)",
 				       MHP_MERGE_RESOURCE | MHP_NID_IS_MGID);
-	if (rc) {
-		dev_warn_ratelimited(&vm->vdev->dev,
-				     "cannot add memory at 0x%llx: %d\n",
-				     virtio_mem_chunk_addr(vm, chunk), rc);
-		return rc;
+	if (!rc) {
+		__module_get(THIS_MODULE);
+		virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_ADDED);
+	} else {
+		pr_warn_ratelimited("cannot add memory at 0x%llx: %d\n",
+				    virtio_mem_chunk_addr(vm, chunk), rc);
 	}
-	__module_get(THIS_MODULE);
-	virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_ADDED);
-	return 0;
+	virtio_mem_end_hotplug(vm);
+	return rc;
 }
 
 /*
@@ -675,29 +864,27 @@ static int virtio_mem_remove_chunk(struct virtio_mem *vm, unsigned long chunk)
 {
 	int rc;
 
+	if (!virtio_mem_begin_hotplug(vm))
+		return -EINTR;
 	rc = offline_and_remove_memory(virtio_mem_chunk_addr(vm, chunk),
 				       vm->chunk_size);
-	if (rc)
-		return rc;
-	virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_DETACHED);
-	module_put(THIS_MODULE);
-	return 0;
+	if (!rc) {
+		virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_DETACHED);
+		module_put(THIS_MODULE);
+	}
+	virtio_mem_end_hotplug(vm);
+	return rc;
 }
 
-/* A run of adjacent blocks on its way to one UNPLUG request. */
-struct virtio_mem_run {
-	unsigned long block;
-	unsigned long nr;
-};
-
+/* Sends a run of adjacent blocks with one UNPLUG request, and empties it. */
 static int virtio_mem_run_unplug(struct virtio_mem *vm,
 				 struct virtio_mem_run *run)
 {
 	int rc = 0;
 
 	if (run->nr) {
-		rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_UNPLUG, run->block,
-					run->nr);
+		rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_UNPLUG,
+					       run->block, run->nr);
 		if (!virtio_mem_refused(rc))
 			virtio_mem_set_plugged(vm, run->block, run->nr, false);
 	}
@@ -752,9 +939,23 @@ static int virtio_mem_unplug_detached(struct virtio_mem *vm)
 
 /* Growing */
 
+static u64 virtio_mem_read_requested_size(const struct virtio_mem *vm)
+{
+	u64 size;
+
+	virtio_cread_le(vm->vdev, struct virtio_mem_config, requested_size,
+			&size);
+	/* Of a device that says nonsense, believe what the region allows. */
+	return min(size, vm->region_size);
+}
+
+/* Whether to leave a pass half-way: to rest, or for another target. */
 static bool virtio_mem_changed(const struct virtio_mem *vm)
 {
-	return atomic_read(&vm->changed) || virtio_mem_should_stop(vm);
+	if (virtio_mem_leaving(vm) || virtqueue_is_broken(vm->vq))
+		return true;
+	return atomic_read(&vm->changed) &&
+	       virtio_mem_read_requested_size(vm) != vm->requested_size;
 }
 
 /* Plugs up to @nr blocks in the gaps of chunks that are added already. */
@@ -799,7 +1000,8 @@ static int virtio_mem_plug_absent(struct virtio_mem *vm, unsigned long nr)
 	       vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ABSENT)
 		chunk++;
 	first = chunk;
-	nr = min(nr, max(virtio_mem_run_blocks(vm), vm->unit_blocks));
+	nr = min(nr, rounddown(max(virtio_mem_run_blocks(vm), vm->unit_blocks),
+			       vm->unit_blocks));
 	for (; run < nr && chunk < vm->nr_chunks; chunk++) {
 		unsigned long usable = virtio_mem_chunk_usable(vm, chunk);
 
@@ -816,8 +1018,8 @@ static int virtio_mem_plug_absent(struct virtio_mem *vm, unsigned long nr)
 	if (!run)
 		return 0;
 
-	rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_PLUG,
-				virtio_mem_chunk_block(vm, first), run);
+	rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_PLUG,
+				       virtio_mem_chunk_block(vm, first), run);
 	if (rc)
 		return rc;
 	virtio_mem_set_plugged(vm, virtio_mem_chunk_block(vm, first), run,
@@ -964,7 +1166,7 @@ static int virtio_mem_shrink_blocks(struct virtio_mem *vm, unsigned long target)
 	unsigned long nr, chunk;
 	int rc = 0;
 
-	for (nr = 1; nr <= vm->chunk_blocks; nr++) {
+	for (nr = 1; nr <= vm->chunk_blocks; nr++, cond_resched()) {
 		for (chunk = vm->nr_chunks; chunk-- && !rc;) {
 			if (vm->nr_plugged <= target || virtio_mem_changed(vm))
 				return 0;
@@ -998,56 +1200,292 @@ static int virtio_mem_shrink(struct virtio_mem *vm)
 	return rc;
 }
 
+/*
+ * Settling.  After a lost response, or a time without the device, it and the
+ * map may disagree.  The map says what Linux uses, so the device has to follow.
+ */
+
+/* All @nr blocks from @block are plugged, or none, as far as the map knows. */
+static int virtio_mem_settle_run(struct virtio_mem *vm, unsigned long block,
+				 unsigned long nr, bool plugged)
+{
+	unsigned long part;
+	int state, rc;
+
+	for (; nr; nr -= part, block += part) {
+		part = nr;
+		while ((state = virtio_mem_request_state(vm, block, part)) ==
+		       VIRTIO_MEM_STATE_MIXED && part > 1)
+			part = DIV_ROUND_UP(part, 2);
+		if (state < 0 || state == VIRTIO_MEM_STATE_MIXED)
+			return state < 0 ? state : -EPROTO;
+		if (plugged == (state == VIRTIO_MEM_STATE_PLUGGED))
+			continue;
+		if (plugged)
+			dev_err(&vm->vdev->dev,
+				"%lu blocks from %lu are in use, but were unplugged: what they held is lost\n",
+				part, block);
+		rc = virtio_mem_request(vm, plugged ? VIRTIO_MEM_REQ_PLUG :
+					VIRTIO_MEM_REQ_UNPLUG, block, part);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int virtio_mem_settle(struct virtio_mem *vm, unsigned long block,
+			     unsigned long nr)
+{
+	unsigned long usable = div64_u64(vm->usable_size, vm->block_size);
+	unsigned long end = min(block + nr, usable);
+	unsigned long run;
+	int rc = 0;
+
+	for (; block < end && !rc; block += run) {
+		bool plugged = test_bit(block, vm->plugged);
+
+		run = plugged ? find_next_zero_bit(vm->plugged, end, block) :
+				find_next_bit(vm->plugged, end, block);
+		run = min(run - block, virtio_mem_run_blocks(vm));
+		rc = virtio_mem_settle_run(vm, block, run, plugged);
+	}
+	return rc;
+}
+
+/* Of all chunks none is known to Linux. */
+static void virtio_mem_forget_plugged(struct virtio_mem *vm)
+{
+	unsigned long chunk;
+
+	for (chunk = 0; chunk < vm->nr_chunks; chunk++) {
+		if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_DETACHED)
+			continue;
+		vm->chunks[chunk].plugged = 0;
+		virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_ABSENT);
+	}
+	bitmap_zero(vm->plugged, virtio_mem_nr_blocks(vm));
+	vm->nr_plugged = 0;
+}
+
+/* Memory that a kernel or driver plugged that is gone belongs to nobody. */
+static int virtio_mem_unplug_left_over(struct virtio_mem *vm)
+{
+	u64 plugged;
+	int rc;
+
+	virtio_cread_le(vm->vdev, struct virtio_mem_config, plugged_size,
+			&plugged);
+	if (plugged) {
+		rc = virtio_mem_exchange(vm, VIRTIO_MEM_REQ_UNPLUG_ALL);
+		if (rc)
+			return rc;
+		dev_info(&vm->vdev->dev, "unplugged %llu MiB that were left over\n",
+			 plugged / SZ_1M);
+	}
+	virtio_mem_forget_plugged(vm);
+	return 0;
+}
+
+/* Comes before all other work.  What is in doubt is settled first. */
+static int virtio_mem_take_stock(struct virtio_mem *vm)
+{
+	int rc;
+
+	if (vm->settled)
+		return 0;
+	if (vm->doubt.nr)
+		rc = virtio_mem_settle(vm, vm->doubt.block, vm->doubt.nr);
+	else if (virtio_mem_in_use(vm))
+		rc = virtio_mem_settle(vm, 0, virtio_mem_nr_blocks(vm));
+	else
+		rc = virtio_mem_unplug_left_over(vm);
+	if (rc)
+		return rc;
+	vm->doubt.nr = 0;
+	vm->settled = true;
+	return 0;
+}
+
+/* The device's place in Linux */
+
+static int virtio_mem_claim_region(struct virtio_device *vdev,
+				   struct virtio_mem *vm)
+{
+	vm->resource = request_mem_region(vm->addr, vm->region_size,
+					  "virtio_mem");
+	if (!vm->resource) {
+		dev_err(&vdev->dev, "region of 0x%llx at 0x%llx is in use\n",
+			vm->region_size, vm->addr);
+		return -EBUSY;
+	}
+	/* Memory will be added inside. */
+	vm->resource->flags &= ~IORESOURCE_BUSY;
+	return 0;
+}
+
+static void virtio_mem_release_region(struct virtio_mem *vm)
+{
+	/* Only a busy region can be released. */
+	vm->resource->flags |= IORESOURCE_BUSY;
+	release_mem_region(vm->addr, vm->region_size);
+}
+
+static void virtio_mem_free(struct virtio_mem *vm)
+{
+	vfree(vm->chunks);
+	vfree(vm->plugged);
+	vfree(vm->taken);
+	kfree(vm);
+}
+
+/*
+ * Shows the device to the memory hotplug code.  Like all that follows up to
+ * virtio_mem_create(), called with virtio_mem_devices_mutex held.
+ */
+static int virtio_mem_publish(struct virtio_mem *vm)
+{
+	int rc;
+
+	vm->notifier.notifier_call = virtio_mem_notify;
+	rc = register_memory_notifier(&vm->notifier);
+	if (rc)
+		return rc;
+	if (list_empty(&virtio_mem_devices))
+		rc = set_online_page_callback(virtio_mem_online_page);
+	if (rc)
+		unregister_memory_notifier(&vm->notifier);
+	else
+		list_add_rcu(&vm->list, &virtio_mem_devices);
+	return rc;
+}
+
+static void virtio_mem_unpublish(struct virtio_mem *vm)
+{
+	list_del_rcu(&vm->list);
+	if (list_empty(&virtio_mem_devices))
+		restore_online_page_callback(virtio_mem_online_page);
+	synchronize_rcu();
+	unregister_memory_notifier(&vm->notifier);
+}
+
+/* Leaves nothing but the structure and its thread. */
+static void virtio_mem_tear_down(struct virtio_mem *vm)
+{
+	virtio_mem_unpublish(vm);
+	virtio_mem_release_region(vm);
+	memory_group_unregister(vm->mgid);
+	vm->gone = true;
+}
+
+/*
+ * The device is gone, its thread at rest.  Returns whether nothing but the
+ * structure and its thread is left.  What Linux uses keeps its state: without
+ * it, memory that is onlined later would expose unplugged blocks.
+ */
+static bool virtio_mem_abandon(struct virtio_mem *vm)
+{
+	if (virtio_mem_in_use(vm)) {
+		pr_warn("memory at 0x%llx is in use without its device: bind it again to resize it\n",
+			vm->addr);
+		return false;
+	}
+	virtio_mem_tear_down(vm);
+	return true;
+}
+
 /* The thread */
 
 static void virtio_mem_read_sizes(struct virtio_mem *vm)
 {
-	u64 requested, usable;
+	u64 requested = virtio_mem_read_requested_size(vm);
+	u64 usable;
 
-	virtio_cread_le(vm->vdev, struct virtio_mem_config, requested_size,
-			&requested);
 	virtio_cread_le(vm->vdev, struct virtio_mem_config, usable_region_size,
 			&usable);
-	/* Of a device that says nonsense, believe what the region allows. */
 	vm->usable_size = min(usable, vm->region_size);
-	requested = min(requested, vm->region_size);
 	if (requested != vm->requested_size)
 		vm->reported = false;
 	vm->requested_size = requested;
 }
 
+/* Bytes that Linux was given, but that nobody has onlined. */
+static u64 virtio_mem_not_online(const struct virtio_mem *vm)
+{
+	u64 memory_block = memory_block_size_bytes();
+	unsigned long chunk;
+	u64 size = 0;
+
+	for (chunk = 0; chunk < vm->nr_chunks; chunk++) {
+		const struct virtio_mem_chunk *c = &vm->chunks[chunk];
+
+		if (c->state == VIRTIO_MEM_CHUNK_ADDED)
+			size += vm->chunk_size -
+				READ_ONCE(c->online) * memory_block;
+	}
+	return size;
+}
+
+static const char *virtio_mem_reason(int rc)
+{
+	switch (rc) {
+	case -EBUSY:
+		return "memory is in use";
+	case -ENOMEM:
+		return "too little memory is available";
+	case -ETXTBSY:
+		return "the host is busy";
+	case -ENOSPC:
+		return "no room to add memory";
+	default:
+		return "not possible now";
+	}
+}
+
 static void virtio_mem_report(struct virtio_mem *vm, int rc)
 {
 	u64 plugged = vm->nr_plugged * vm->block_size;
+	u64 not_online = virtio_mem_not_online(vm);
 
 	if (vm->reported)
 		return;
 	vm->reported = true;
-	if (!rc)
-		dev_info(&vm->vdev->dev, "%llu MiB plugged, as requested\n",
-			 plugged / SZ_1M);
-	else
+	if (rc)
 		dev_info(&vm->vdev->dev,
 			 "%llu MiB plugged of %llu MiB requested: %s (%d), trying on\n",
 			 plugged / SZ_1M, vm->requested_size / SZ_1M,
-			 rc == -EBUSY ? "memory is in use" :
-			 rc == -ENOMEM ? "too little memory is available" :
-			 rc == -ETXTBSY ? "the host is busy" :
-			 rc == -ENOSPC ? "no room to add memory" :
-			 "not possible now", rc);
+			 virtio_mem_reason(rc), rc);
+	else
+		dev_info(&vm->vdev->dev, "%llu MiB plugged, as requested\n",
+			 plugged / SZ_1M);
+	if (not_online)
+		dev_info(&vm->vdev->dev,
+			 "%llu MiB wait to be onlined: see auto_online_blocks in /sys/devices/system/memory\n",
+			 not_online / SZ_1M);
 }
 
-/* One attempt to reach the target.  Sets when to try again, if at all. */
-static void virtio_mem_resize(struct virtio_mem *vm)
+static int virtio_mem_resize(struct virtio_mem *vm)
 {
 	int rc = 0;
 
-	virtio_mem_read_sizes(vm);
 	if (vm->nr_plugged > virtio_mem_target(vm))
 		rc = virtio_mem_shrink(vm);
 	/* What a busy host did not take back may be more than there was to. */
 	if (!rc && vm->nr_plugged <= virtio_mem_target(vm))
 		rc = virtio_mem_grow(vm);
+	return rc;
+}
+
+/* One attempt to reach the target.  Sets when to try again, if at all. */
+static void virtio_mem_pass(struct virtio_mem *vm)
+{
+	int rc;
+
+	if (virtqueue_is_broken(vm->vq))
+		return;
+	virtio_mem_read_sizes(vm);
+	rc = virtio_mem_take_stock(vm);
+	if (!rc)
+		rc = virtio_mem_resize(vm);
 
 	if (virtio_mem_changed(vm))
 		return;
@@ -1059,6 +1497,25 @@ static void virtio_mem_resize(struct virtio_mem *vm)
 		vm->retry = 0;
 }
 
+/*
+ * For a thread whose device may have gone while it was in the hotplug code: it
+ * frees what nobody else could free.
+ */
+static void virtio_mem_left_behind(struct virtio_mem *vm)
+{
+	bool last;
+
+	vm->kept = false;
+	mutex_lock(&virtio_mem_devices_mutex);
+	last = !vm->vdev && !vm->gone && virtio_mem_abandon(vm);
+	mutex_unlock(&virtio_mem_devices_mutex);
+	if (last) {
+		virtio_mem_free(vm);
+		module_put_and_kthread_exit(0);
+	}
+	module_put(THIS_MODULE);
+}
+
 static int virtio_mem_thread(void *data)
 {
 	struct virtio_mem *vm = data;
@@ -1067,8 +1524,12 @@ static int virtio_mem_thread(void *data)
 	while (!kthread_should_stop()) {
 		if (atomic_xchg(&vm->changed, 0))
 			vm->retry = 0;
-		if (!virtqueue_is_broken(vm->vq))
-			virtio_mem_resize(vm);
+		if (virtio_mem_begin_pass(vm)) {
+			virtio_mem_pass(vm);
+			virtio_mem_end_pass(vm);
+		}
+		if (vm->kept)
+			virtio_mem_left_behind(vm);
 		wait_event_idle_timeout(vm->wait, kthread_should_stop() ||
 					atomic_read(&vm->changed),
 					vm->retry ?: MAX_SCHEDULE_TIMEOUT);
@@ -1125,6 +1586,12 @@ static int virtio_mem_layout(struct virtio_device *vdev, struct virtio_mem *vm)
 
 	vm->chunk_size = max_t(u64, memory_block_size_bytes(), vm->block_size);
 	vm->chunk_blocks = div64_u64(vm->chunk_size, vm->block_size);
+	if (vm->chunk_blocks > U16_MAX) {
+		dev_err(&vdev->dev,
+			"block size 0x%llx: a request for a memory block of 0x%llx can't name more than %u blocks\n",
+			vm->block_size, vm->chunk_size, U16_MAX);
+		return -EINVAL;
+	}
 	vm->unit_blocks = force_bbm ? vm->chunk_blocks : 1;
 
 	start = ALIGN(vm->addr, vm->chunk_size);
@@ -1153,77 +1620,37 @@ static int virtio_mem_node(struct virtio_device *vdev, struct virtio_mem *vm)
 	return nid == NUMA_NO_NODE ? memory_add_physaddr_to_nid(vm->addr) : nid;
 }
 
-static int virtio_mem_claim_region(struct virtio_device *vdev,
-				   struct virtio_mem *vm)
+static int virtio_mem_alloc_maps(struct virtio_device *vdev,
+				 struct virtio_mem *vm)
 {
-	vm->resource = request_mem_region(vm->addr, vm->region_size,
-					  "virtio_mem");
-	if (!vm->resource) {
-		dev_err(&vdev->dev, "region of 0x%llx at 0x%llx is in use\n",
-			vm->region_size, vm->addr);
-		return -EBUSY;
+	size_t size = BITS_TO_LONGS(virtio_mem_nr_blocks(vm)) * sizeof(long);
+
+	/* What a device says must not make the driver take all memory. */
+	if (size > PFN_PHYS(totalram_pages()) / 64) {
+		dev_err(&vdev->dev,
+			"block size 0x%llx is too small for a region of 0x%llx\n",
+			vm->block_size, vm->region_size);
+		return -E2BIG;
 	}
-	/* Memory will be added inside. */
-	vm->resource->flags &= ~IORESOURCE_BUSY;
-	return 0;
-}
-
-static void virtio_mem_release_region(struct virtio_mem *vm)
-{
-	/* Only a busy region can be released. */
-	vm->resource->flags |= IORESOURCE_BUSY;
-	release_mem_region(vm->addr, vm->region_size);
-}
-
-static void virtio_mem_free(struct virtio_mem *vm)
-{
-	vfree(vm->chunks);
-	vfree(vm->plugged);
-	vfree(vm->taken);
-	kfree(vm);
-}
-
-static int virtio_mem_alloc_maps(struct virtio_mem *vm)
-{
-	unsigned long nr = div64_u64(vm->region_size, vm->block_size);
-	size_t size = BITS_TO_LONGS(nr) * sizeof(long);
-
 	vm->chunks = vzalloc(array_size(vm->nr_chunks, sizeof(*vm->chunks)));
 	vm->plugged = vzalloc(size);
 	vm->taken = vzalloc(size);
 	return vm->chunks && vm->plugged && vm->taken ? 0 : -ENOMEM;
 }
 
-/* Shows the device to the memory hotplug code. */
-static int virtio_mem_publish(struct virtio_mem *vm)
+/* The thread rests until a device is attached. */
+static int virtio_mem_create_thread(struct virtio_device *vdev,
+				    struct virtio_mem *vm)
 {
-	int rc = 0;
+	struct task_struct *thread;
 
-	vm->notifier.notifier_call = virtio_mem_notify;
-	rc = register_memory_notifier(&vm->notifier);
-	if (rc)
-		return rc;
-
-	mutex_lock(&virtio_mem_devices_mutex);
-	if (list_empty(&virtio_mem_devices))
-		rc = set_online_page_callback(virtio_mem_online_page);
-	if (!rc)
-		list_add_rcu(&vm->list, &virtio_mem_devices);
-	mutex_unlock(&virtio_mem_devices_mutex);
-	if (rc)
-		unregister_memory_notifier(&vm->notifier);
-	return rc;
-}
-
-static void virtio_mem_unpublish(struct virtio_mem *vm)
-{
-	mutex_lock(&virtio_mem_devices_mutex);
-	list_del_rcu(&vm->list);
-	if (list_empty(&virtio_mem_devices))
-		restore_online_page_callback(virtio_mem_online_page);
-	mutex_unlock(&virtio_mem_devices_mutex);
-	synchronize_rcu();
-	unregister_memory_notifier(&vm->notifier);
+	vm->detached = true;
+	thread = kthread_run(virtio_mem_thread, vm, "virtio_mem/%d",
+			     vdev->index);
+	if (IS_ERR(thread))
+		return PTR_ERR(thread);
+	vm->thread = thread;
+	return 0;
 }
 
 static int virtio_mem_set_up(struct virtio_device *vdev, struct virtio_mem *vm)
@@ -1233,7 +1660,7 @@ static int virtio_mem_set_up(struct virtio_device *vdev, struct virtio_mem *vm)
 	rc = virtio_mem_layout(vdev, vm);
 	if (rc)
 		return rc;
-	rc = virtio_mem_alloc_maps(vm);
+	rc = virtio_mem_alloc_maps(vdev, vm);
 	if (rc)
 		return rc;
 	vm->nid = virtio_mem_node(vdev, vm);
@@ -1244,11 +1671,16 @@ static int virtio_mem_set_up(struct virtio_device *vdev, struct virtio_mem *vm)
 	rc = virtio_mem_claim_region(vdev, vm);
 	if (rc)
 		goto err_group;
-	rc = virtio_mem_publish(vm);
+	rc = virtio_mem_create_thread(vdev, vm);
 	if (rc)
 		goto err_region;
+	rc = virtio_mem_publish(vm);
+	if (rc)
+		goto err_thread;
 	return 0;
 
+err_thread:
+	kthread_stop(vm->thread);
 err_region:
 	virtio_mem_release_region(vm);
 err_group:
@@ -1256,31 +1688,29 @@ err_group:
 	return rc;
 }
 
-static void virtio_mem_tear_down(struct virtio_mem *vm)
-{
-	virtio_mem_unpublish(vm);
-	virtio_mem_release_region(vm);
-	memory_group_unregister(vm->mgid);
-	virtio_mem_free(vm);
-}
-
 /*
  * A device that was unbound while Linux used its memory left its state behind.
  * Finds it again; everything the device says about itself must be the same.
  */
-static struct virtio_mem *virtio_mem_find_orphan(const struct virtio_mem *like)
+static struct virtio_mem *virtio_mem_find_orphan(struct virtio_device *vdev,
+						 const struct virtio_mem *like)
 {
-	struct virtio_mem *vm, *found = NULL;
+	struct virtio_mem *vm;
 
-	mutex_lock(&virtio_mem_devices_mutex);
 	list_for_each_entry(vm, &virtio_mem_devices, list) {
+		if (like->addr >= vm->addr + vm->region_size ||
+		    vm->addr >= like->addr + like->region_size)
+			continue;
 		if (!vm->vdev && vm->addr == like->addr &&
 		    vm->region_size == like->region_size &&
 		    vm->block_size == like->block_size)
-			found = vm;
+			return vm;
+		dev_err(&vdev->dev,
+			"region of 0x%llx at 0x%llx overlaps that of another device\n",
+			like->region_size, like->addr);
+		return ERR_PTR(-EBUSY);
 	}
-	mutex_unlock(&virtio_mem_devices_mutex);
-	return found;
+	return NULL;
 }
 
 static struct virtio_mem *virtio_mem_create(struct virtio_device *vdev)
@@ -1299,7 +1729,7 @@ static struct virtio_mem *virtio_mem_create(struct virtio_device *vdev)
 	rc = virtio_mem_read_region(vdev, vm);
 	if (rc)
 		goto err_free;
-	orphan = virtio_mem_find_orphan(vm);
+	orphan = virtio_mem_find_orphan(vdev, vm);
 	if (orphan) {
 		kfree(vm);
 		return orphan;
@@ -1314,75 +1744,28 @@ err_free:
 	return ERR_PTR(rc);
 }
 
-static bool virtio_mem_in_use(const struct virtio_mem *vm)
-{
-	unsigned long chunk;
-
-	for (chunk = 0; chunk < vm->nr_chunks; chunk++)
-		if (vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_ADDED)
-			return true;
-	return false;
-}
-
-/*
- * Memory that was plugged before, by a kernel or driver that is gone, belongs
- * to nobody.  Memory that Linux still uses has to be the device's too.
- */
-static int virtio_mem_take_stock(struct virtio_mem *vm)
-{
-	u64 plugged;
-	int rc;
-
-	virtio_cread_le(vm->vdev, struct virtio_mem_config, plugged_size,
-			&plugged);
-	if (plugged == vm->nr_plugged * vm->block_size)
-		return 0;
-	if (virtio_mem_in_use(vm)) {
-		if (!vm->reported)
-			dev_err(&vm->vdev->dev,
-				"0x%llx bytes are plugged, but 0x%llx are in use\n",
-				plugged, vm->nr_plugged * vm->block_size);
-		vm->reported = true;
-		return -EIO;
-	}
-	rc = virtio_mem_exchange(vm, VIRTIO_MEM_REQ_UNPLUG_ALL);
-	if (rc)
-		return rc;
-	dev_info(&vm->vdev->dev, "unplugged %llu MiB that were left over\n",
-		 plugged / SZ_1M);
-	return 0;
-}
-
-/* With memory left over, nothing else can be done before it is unplugged. */
-static int virtio_mem_start_thread(void *data)
-{
-	struct virtio_mem *vm = data;
-
-	while (!virtio_mem_should_stop(vm) && virtio_mem_take_stock(vm))
-		wait_event_idle_timeout(vm->wait, kthread_should_stop(), HZ);
-	return virtio_mem_thread(data);
-}
-
 static int virtio_mem_start(struct virtio_mem *vm)
 {
 	struct virtio_device *vdev = vm->vdev;
+	struct virtqueue *vq;
 
-	vm->vq = virtio_find_single_vq(vdev, virtio_mem_response,
-				       "guest-request");
-	if (IS_ERR(vm->vq))
-		return PTR_ERR(vm->vq);
+	vq = virtio_find_single_vq(vdev, virtio_mem_response, "guest-request");
+	if (IS_ERR(vq))
+		return PTR_ERR(vq);
+	if (virtqueue_get_vring_size(vq) < 2 &&
+	    !virtio_has_feature(vdev, VIRTIO_RING_F_INDIRECT_DESC)) {
+		dev_err(&vdev->dev, "a request does not fit into the queue\n");
+		vdev->config->del_vqs(vdev);
+		return -EINVAL;
+	}
 	virtio_device_ready(vdev);
 
-	vm->retry = 0;
+	vm->vq = vq;
+	vm->in_flight = false;
+	vm->settled = false;
+	vm->doubt.nr = 0;
 	vm->reported = false;
-	vm->thread = kthread_create(virtio_mem_start_thread, vm,
-				    "virtio_mem/%d", vdev->index);
-	if (IS_ERR(vm->thread)) {
-		virtio_reset_device(vdev);
-		vdev->config->del_vqs(vdev);
-		return PTR_ERR(vm->thread);
-	}
-	wake_up_process(vm->thread);
+	virtio_mem_attach(vm);
 	return 0;
 }
 
@@ -1390,9 +1773,28 @@ static void virtio_mem_stop(struct virtio_mem *vm)
 {
 	struct virtio_device *vdev = vm->vdev;
 
-	kthread_stop(vm->thread);
+	virtio_mem_detach(vm);
+	if (!vm->vq)
+		return;
 	virtio_reset_device(vdev);
 	vdev->config->del_vqs(vdev);
+	vm->vq = NULL;
+}
+
+/* A thread that was left in the hotplug code does it later. */
+static void virtio_mem_let_go(struct virtio_mem *vm)
+{
+	bool last;
+
+	mutex_lock(&virtio_mem_devices_mutex);
+	vm->vdev = NULL;
+	last = virtio_mem_phase(vm) == VIRTIO_MEM_RESTING &&
+	       virtio_mem_abandon(vm);
+	mutex_unlock(&virtio_mem_devices_mutex);
+	if (last) {
+		kthread_stop(vm->thread);
+		virtio_mem_free(vm);
+	}
 }
 
 static int virtio_mem_probe(struct virtio_device *vdev)
@@ -1405,39 +1807,28 @@ static int virtio_mem_probe(struct virtio_device *vdev)
 		dev_warn(&vdev->dev, "left alone in the dump kernel\n");
 		return -EBUSY;
 	}
+	mutex_lock(&virtio_mem_devices_mutex);
 	vm = virtio_mem_create(vdev);
+	if (!IS_ERR(vm))
+		vm->vdev = vdev;
+	mutex_unlock(&virtio_mem_devices_mutex);
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
 
-	vm->vdev = vdev;
 	vdev->priv = vm;
 	rc = virtio_mem_start(vm);
-	if (!rc)
-		return 0;
-
-	vm->vdev = NULL;
-	if (!virtio_mem_in_use(vm))
-		virtio_mem_tear_down(vm);
+	if (rc)
+		virtio_mem_let_go(vm);
 	return rc;
 }
 
-/*
- * The module stays while Linux uses memory of the device; only an unbind gets
- * here then.  The state stays too: without it, memory that is onlined later
- * would expose unplugged blocks.
- */
 static void virtio_mem_remove(struct virtio_device *vdev)
 {
 	struct virtio_mem *vm = vdev->priv;
 
 	virtio_mem_stop(vm);
 	vdev->priv = NULL;
-	vm->vdev = NULL;
-	if (virtio_mem_in_use(vm))
-		dev_warn(&vdev->dev,
-			 "unbound while memory is in use; bind again to resize it\n");
-	else
-		virtio_mem_tear_down(vm);
+	virtio_mem_let_go(vm);
 }
 
 #ifdef CONFIG_PM_SLEEP
@@ -1445,9 +1836,11 @@ static int virtio_mem_freeze(struct virtio_device *vdev)
 {
 	struct virtio_mem *vm = vdev->priv;
 
+	virtio_mem_detach(vm);
 	if (!virtio_has_feature(vdev, VIRTIO_MEM_F_PERSISTENT_SUSPEND) &&
 	    vm->nr_plugged) {
 		dev_err(&vdev->dev, "cannot suspend: memory is plugged\n");
+		virtio_mem_attach(vm);
 		return -EPERM;
 	}
 	virtio_mem_stop(vm);
@@ -1489,7 +1882,100 @@ static struct virtio_driver virtio_mem_driver = {
 		.name = KBUILD_MODNAME,
 	},
 };
-module_virtio_driver(virtio_mem_driver);
+
+/*
+ * All threads rest while the machine sleeps.  They have to do so before the
+ * hibernation code takes the lock that they may wait for.
+ */
+static void virtio_mem_sleep(void)
+{
+	spin_lock(&virtio_mem_rest_lock);
+	virtio_mem_asleep = true;
+	spin_unlock(&virtio_mem_rest_lock);
+	wait_event(virtio_mem_rested, !READ_ONCE(virtio_mem_nr_awake));
+}
+
+static void virtio_mem_wake_up(void)
+{
+	struct virtio_mem *vm;
+
+	spin_lock(&virtio_mem_rest_lock);
+	virtio_mem_asleep = false;
+	spin_unlock(&virtio_mem_rest_lock);
+
+	rcu_read_lock();
+	list_for_each_entry_rcu(vm, &virtio_mem_devices, list)
+		virtio_mem_wake(vm);
+	rcu_read_unlock();
+}
+
+/* The kernel that wakes up can't know what the device still has plugged. */
+static int virtio_mem_check_hibernation(void)
+{
+	struct virtio_mem *vm;
+	int rc = 0;
+
+	rcu_read_lock();
+	list_for_each_entry_rcu(vm, &virtio_mem_devices, list) {
+		if (!vm->nr_plugged)
+			continue;
+		pr_err("cannot hibernate: %llu MiB are plugged at 0x%llx\n",
+		       vm->nr_plugged * vm->block_size / SZ_1M, vm->addr);
+		rc = -EBUSY;
+	}
+	rcu_read_unlock();
+	return rc;
+}
+
+static int virtio_mem_pm_notify(struct notifier_block *nb, unsigned long action,
+				void *data)
+{
+	int rc = 0;
+
+	switch (action) {
+	case PM_SUSPEND_PREPARE:
+		virtio_mem_sleep();
+		return NOTIFY_OK;
+	case PM_HIBERNATION_PREPARE:
+	case PM_RESTORE_PREPARE:
+		virtio_mem_sleep();
+		rc = virtio_mem_check_hibernation();
+		if (rc)
+			virtio_mem_wake_up();
+		return notifier_from_errno(rc);
+	case PM_POST_SUSPEND:
+	case PM_POST_HIBERNATION:
+	case PM_POST_RESTORE:
+		virtio_mem_wake_up();
+		return NOTIFY_OK;
+	default:
+		return NOTIFY_DONE;
+	}
+}
+
+static struct notifier_block virtio_mem_pm_notifier = {
+	.notifier_call = virtio_mem_pm_notify,
+};
+
+static int __init virtio_mem_init(void)
+{
+	int rc = register_pm_notifier(&virtio_mem_pm_notifier);
+
+	if (rc)
+		return rc;
+	rc = register_virtio_driver(&virtio_mem_driver);
+	if (rc)
+		unregister_pm_notifier(&virtio_mem_pm_notifier);
+	return rc;
+}
+module_init(virtio_mem_init);
+
+static void __exit virtio_mem_exit(void)
+{
+	unregister_virtio_driver(&virtio_mem_driver);
+	unregister_pm_notifier(&virtio_mem_pm_notifier);
+}
+module_exit(virtio_mem_exit);
 
 MODULE_DESCRIPTION("Memory that the hypervisor resizes");
 MODULE_LICENSE("GPL");

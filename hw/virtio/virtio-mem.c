@@ -536,6 +536,18 @@ static void virtio_mem_system_reset_unregister(VirtIOMEM *vmem)
 
 /* What the user configured */
 
+/* For people: in the largest unit that needs no fraction. */
+static char *exact_size_str(uint64_t size)
+{
+    static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
+    unsigned int i;
+
+    for (i = 0; i + 1 < ARRAY_SIZE(units) && size && size % KiB == 0; i++) {
+        size /= KiB;
+    }
+    return g_strdup_printf("%" PRIu64 " %s", size, units[i]);
+}
+
 static bool virtio_mem_check_memdev(const VirtIOMEM *vmem, Error **errp)
 {
     const char *name;
@@ -580,52 +592,67 @@ static bool virtio_mem_check_node(const VirtIOMEM *vmem, Error **errp)
     return true;
 }
 
-static bool virtio_mem_check_multiple(const char *property, uint64_t value,
-                                      uint64_t block_size, Error **errp)
+/* @text says what @value is. */
+static bool virtio_mem_check_multiple(const VirtIOMEM *vmem,
+                                      const char *property, const char *text,
+                                      uint64_t value, Error **errp)
 {
-    if (QEMU_IS_ALIGNED(value, block_size)) {
-        return true;
+    uint64_t block_size = virtio_mem_get_block_size(vmem);
+    g_autofree char *unit = exact_size_str(block_size);
+
+    if (!QEMU_IS_ALIGNED(value, block_size)) {
+        error_setg(errp, "property '%s': %s is not a multiple of '%s' %s",
+                   property, text, VIRTIO_MEM_BLOCK_SIZE_PROP, unit);
+        return false;
     }
-    error_setg(errp, "property '%s': 0x%" PRIx64 " is not a multiple of '%s' "
-               "0x%" PRIx64, property, value, VIRTIO_MEM_BLOCK_SIZE_PROP,
-               block_size);
-    return false;
+    return true;
 }
 
 static bool virtio_mem_check_requested_size(const VirtIOMEM *vmem,
                                             uint64_t value, Error **errp)
 {
-    if (value > virtio_mem_region_size(vmem)) {
-        error_setg(errp, "property '%s': 0x%" PRIx64 " is more than the memory "
-                   "backend's size 0x%" PRIx64, VIRTIO_MEM_REQUESTED_SIZE_PROP,
-                   value, virtio_mem_region_size(vmem));
+    uint64_t region_size = virtio_mem_region_size(vmem);
+    g_autofree char *text = exact_size_str(value);
+    g_autofree char *most = exact_size_str(region_size);
+
+    if (value > region_size) {
+        error_setg(errp, "property '%s': %s is more than the memory backend's "
+                   "size, %s", VIRTIO_MEM_REQUESTED_SIZE_PROP, text, most);
         return false;
     }
-    return virtio_mem_check_multiple(VIRTIO_MEM_REQUESTED_SIZE_PROP, value,
-                                     virtio_mem_get_block_size(vmem), errp);
+    return virtio_mem_check_multiple(vmem, VIRTIO_MEM_REQUESTED_SIZE_PROP, text,
+                                     value, errp);
+}
+
+static bool virtio_mem_check_page_size(const VirtIOMEM *vmem, Error **errp)
+{
+    uint64_t page_size = host_memory_backend_pagesize(vmem->memdev);
+    uint64_t block_size = virtio_mem_get_block_size(vmem);
+    g_autofree char *text = exact_size_str(block_size);
+    g_autofree char *least = exact_size_str(page_size);
+
+    if (block_size < page_size) {
+        error_setg(errp, "property '%s': %s is less than the memory backend's "
+                   "page size, %s", VIRTIO_MEM_BLOCK_SIZE_PROP, text, least);
+        return false;
+    }
+    return true;
 }
 
 static bool virtio_mem_check_sizes(const VirtIOMEM *vmem, Error **errp)
 {
-    uint64_t page_size = host_memory_backend_pagesize(vmem->memdev);
-    uint64_t block_size = virtio_mem_get_block_size(vmem);
+    uint64_t region_size = virtio_mem_region_size(vmem);
+    g_autofree char *size = exact_size_str(region_size);
+    g_autofree char *text = g_strdup_printf("the memory backend's size %s",
+                                            size);
+    g_autofree char *addr = g_strdup_printf("0x%" PRIx64, vmem->addr);
 
-    if (block_size < page_size) {
-        error_setg(errp, "property '%s': 0x%" PRIx64 " is less than the memory "
-                   "backend's page size 0x%" PRIx64, VIRTIO_MEM_BLOCK_SIZE_PROP,
-                   block_size, page_size);
-        return false;
-    }
-    if (!QEMU_IS_ALIGNED(virtio_mem_region_size(vmem), block_size)) {
-        error_setg(errp, "property '%s': the memory backend's size 0x%" PRIx64
-                   " is not a multiple of '%s' 0x%" PRIx64,
-                   VIRTIO_MEM_MEMDEV_PROP, virtio_mem_region_size(vmem),
-                   VIRTIO_MEM_BLOCK_SIZE_PROP, block_size);
-        return false;
-    }
-    return virtio_mem_check_requested_size(vmem, vmem->requested_size, errp) &&
-           virtio_mem_check_multiple(VIRTIO_MEM_ADDR_PROP, vmem->addr,
-                                     block_size, errp);
+    return virtio_mem_check_page_size(vmem, errp) &&
+           virtio_mem_check_multiple(vmem, VIRTIO_MEM_MEMDEV_PROP, text,
+                                     region_size, errp) &&
+           virtio_mem_check_requested_size(vmem, vmem->requested_size, errp) &&
+           virtio_mem_check_multiple(vmem, VIRTIO_MEM_ADDR_PROP, addr,
+                                     vmem->addr, errp);
 }
 
 bool virtio_mem_check_config(VirtIOMEM *vmem, Error **errp)
@@ -638,6 +665,8 @@ bool virtio_mem_check_config(VirtIOMEM *vmem, Error **errp)
 bool virtio_mem_check_unplug(const VirtIOMEM *vmem, Error **errp)
 {
     uint64_t plugged = virtio_mem_get_plugged_size(vmem);
+    g_autofree char *plugged_text = exact_size_str(plugged);
+    g_autofree char *requested_text = exact_size_str(vmem->requested_size);
 
     if (vmem->unplugged_inaccessible != ON_OFF_AUTO_ON) {
         error_setg(errp, "virtio-mem device cannot be unplugged: '%s' is not "
@@ -646,14 +675,15 @@ bool virtio_mem_check_unplug(const VirtIOMEM *vmem, Error **errp)
         return false;
     }
     if (plugged) {
-        error_setg(errp, "virtio-mem device cannot be unplugged while 0x%"
-                   PRIx64 " bytes of its memory are plugged", plugged);
+        error_setg(errp, "virtio-mem device cannot be unplugged while %s of "
+                   "its memory are plugged: request 0 and wait for the guest",
+                   plugged_text);
         return false;
     }
     if (vmem->requested_size) {
         error_setg(errp, "virtio-mem device cannot be unplugged while '%s' is "
-                   "0x%" PRIx64 " instead of 0", VIRTIO_MEM_REQUESTED_SIZE_PROP,
-                   vmem->requested_size);
+                   "%s instead of 0", VIRTIO_MEM_REQUESTED_SIZE_PROP,
+                   requested_text);
         return false;
     }
     return true;
@@ -664,14 +694,16 @@ static void virtio_mem_settle_config(VirtIOMEM *vmem)
 {
     uint64_t auto_size = virtio_mem_auto_block_size(vmem);
     bool zeropage = virtio_mem_has_shared_zeropage(vmem);
+    g_autofree char *text = exact_size_str(vmem->block_size);
+    g_autofree char *auto_text = exact_size_str(auto_size);
 
     if (!vmem->block_size) {
         vmem->block_size = auto_size;
     } else if (vmem->block_size < auto_size) {
-        warn_report("virtio-mem '%s': '%s' 0x%" PRIx64 " is less than the "
-                    "host's huge pages of 0x%" PRIx64 ": fewer of them will "
-                    "back the guest", virtio_mem_name(vmem),
-                    VIRTIO_MEM_BLOCK_SIZE_PROP, vmem->block_size, auto_size);
+        warn_report("virtio-mem '%s': '%s' %s is less than the host's huge "
+                    "pages of %s: fewer of them will back the guest",
+                    virtio_mem_name(vmem), VIRTIO_MEM_BLOCK_SIZE_PROP, text,
+                    auto_text);
     }
 
     if (vmem->unplugged_inaccessible == ON_OFF_AUTO_AUTO) {
@@ -727,10 +759,9 @@ static void virtio_mem_realize(DeviceState *dev, Error **errp)
     if (!virtio_mem_check_config(vmem, errp)) {
         return;
     }
-    if (!vmem->addr) {
-        error_setg(errp, "this machine has no place for memory devices: no "
-                   "address was found for virtio-mem device '%s'",
-                   virtio_mem_name(vmem));
+    if (!vmem->addr || !MACHINE(qdev_get_machine())->device_memory) {
+        error_setg(errp, "this machine has no place for memory devices such as "
+                   "virtio-mem device '%s'", virtio_mem_name(vmem));
         return;
     }
     if (!virtio_mem_acquire(vmem, errp)) {
@@ -757,6 +788,8 @@ static void virtio_mem_unrealize(DeviceState *dev)
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
     VirtIOMEM *vmem = VIRTIO_MEM(dev);
 
+    /* A guest can let go of the whole slot whenever it likes. */
+    virtio_mem_unplug_all(vmem);
     virtio_mem_system_reset_unregister(vmem);
     memory_region_set_ram_discard_manager(&vmem->memdev->mr, NULL);
     host_memory_backend_set_mapped(vmem->memdev, false);
@@ -791,11 +824,12 @@ static bool virtio_mem_check_staying(const VirtIOMEM *vmem, uint64_t value,
                                      Error **errp)
 {
     DeviceState *proxy = qdev_get_parent_bus(DEVICE(vmem))->parent;
+    g_autofree char *text = exact_size_str(value);
 
     if (value && proxy->pending_deleted_event) {
-        error_setg(errp, "property '%s': cannot be 0x%" PRIx64 " while the "
-                   "device is being unplugged", VIRTIO_MEM_REQUESTED_SIZE_PROP,
-                   value);
+        error_setg(errp, "property '%s': cannot be %s while the device is being "
+                   "unplugged, which ends when the guest lets go of it or "
+                   "restarts", VIRTIO_MEM_REQUESTED_SIZE_PROP, text);
         return false;
     }
     return true;
@@ -840,6 +874,7 @@ static void virtio_mem_set_block_size_prop(Object *obj, Visitor *v,
                                            const char *name, void *opaque,
                                            Error **errp)
 {
+    g_autofree char *text = NULL, *least = NULL;
     uint64_t value;
 
     if (DEVICE(obj)->realized) {
@@ -851,9 +886,10 @@ static void virtio_mem_set_block_size_prop(Object *obj, Visitor *v,
         return;
     }
     if (!is_power_of_2(value) || value < VIRTIO_MEM_MIN_BLOCK_SIZE) {
-        error_setg(errp, "property '%s': 0x%" PRIx64 " is not a power of two "
-                   "of at least 0x%" PRIx64, name, value,
-                   (uint64_t)VIRTIO_MEM_MIN_BLOCK_SIZE);
+        text = exact_size_str(value);
+        least = exact_size_str(VIRTIO_MEM_MIN_BLOCK_SIZE);
+        error_setg(errp, "property '%s': %s is not a power of two of at least "
+                   "%s", name, text, least);
         return;
     }
     VIRTIO_MEM(obj)->block_size = value;

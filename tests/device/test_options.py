@@ -28,18 +28,18 @@ MISTAKES = {
     "memdev unknown": ("memdev=nobody", "nobody"),
     "node": ("memdev=m0,node=1", "'node': 1 .* nodes 0 to 0"),
     "block-size power": ("memdev=m0,block-size=3M",
-                         "'block-size': 0x300000 .* power of two"),
+                         "'block-size': 3 MiB .* power of two"),
     "block-size small": ("memdev=m0,block-size=512K",
-                         "'block-size': 0x80000 .* at least 0x100000"),
-    "block-size zero": ("memdev=m0,block-size=0", "'block-size': 0x0 "),
+                         "'block-size': 512 KiB .* at least 1 MiB"),
+    "block-size zero": ("memdev=m0,block-size=0", "'block-size': 0 bytes "),
     "block-size huge": ("memdev=m0,block-size=2G",
-                        "size 0x40000000 is not a multiple of 'block-size'"),
+                        "size 1 GiB is not a multiple of 'block-size' 2 GiB"),
     "requested multiple": ("memdev=m0,requested-size=3M",
-                           "'requested-size': 0x300000 .* multiple of"),
+                           "'requested-size': 3 MiB is not a multiple of .* 2 MiB"),
     "requested much": ("memdev=m0,requested-size=1026M",
-                       "'requested-size': 0x40200000 is more than"),
+                       "'requested-size': 1026 MiB is more than .* 1 GiB"),
     "requested wrap": ("memdev=m0,requested-size=18446744073709551615",
-                       "'requested-size': 0xffffffffffffffff is more than"),
+                       "'requested-size': 18446744073709551615 bytes is more"),
     "memaddr": ("memdev=m0,memaddr=0x100100000",
                 "'memaddr': 0x100100000 is not a multiple of"),
     "memaddr outside": ("memdev=m0,memaddr=0x200000", "0x200000"),
@@ -81,7 +81,7 @@ def test_memdev_odd_size():
     """Refuse a memory backend whose size is not a multiple of a block."""
     text = refused("-object", "memory-backend-ram,id=m0,size=1025M",
                    "-device", "virtio-mem-pci,memdev=m0")
-    assert "size 0x40100000 is not a multiple of 'block-size' 0x200000" in text
+    assert "size 1025 MiB is not a multiple of 'block-size' 2 MiB" in text
 
 
 def test_no_room():
@@ -198,7 +198,7 @@ def test_hot_plug_mistake(hot_vm):
 def test_hot_unplug_requested(hot_vm):
     """Refuse to remove a device while memory is requested from it."""
     hot_plug(hot_vm, requested=2 * MIB)
-    with pytest.raises(QMPError, match="'requested-size' is 0x200000"):
+    with pytest.raises(QMPError, match="'requested-size' is 2 MiB"):
         hot_vm.qmp("device_del", id="hot")
 
 

@@ -23,18 +23,13 @@ def refuse(tmp_path, monkeypatch):
     return file
 
 
-def wait_for_log(vm, text):
-    vm.wait_for(f"the driver to say '{text}'",
-                lambda: text in vm.console.read_text(errors="replace"))
-
-
 def test_busy_while_shrinking(boot, refuse):
     """Try again until the host takes the memory back."""
     vm = boot()
     vm.resize_exact(vm0=GIB)
     refuse.touch()
     vm.resize("vm0", 130 * MIB)
-    wait_for_log(vm, "the host is busy")
+    vm.wait_for_log("the host is busy")
     assert vm.size("vm0") == GIB
     refuse.unlink()
     vm.wait_exact(vm0=130 * MIB)
@@ -46,7 +41,7 @@ def test_busy_while_turning_round(boot, refuse):
     vm.resize_exact(vm0=GIB)
     refuse.touch()
     vm.resize("vm0", 0)
-    wait_for_log(vm, "the host is busy")
+    vm.wait_for_log("the host is busy")
     vm.resize_exact(vm0=GIB)
     vm.guest.hold("data", GIB // 2)
     vm.guest.verify("data")

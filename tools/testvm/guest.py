@@ -125,6 +125,13 @@ class Guest:
         self._send("reboot")
         self.wait_ready()
 
+    def fall_asleep(self):
+        """Tells the guest to suspend to RAM; wait_awake() has to follow."""
+        self._send("write", "/sys/power/state", "mem")
+
+    def wait_awake(self):
+        self._answer()
+
     def kexec(self, kernel, initrd):
         """Returns once another kernel runs; the devices saw no reset."""
         cmdline = self.read("/proc/cmdline").strip()

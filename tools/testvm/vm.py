@@ -287,6 +287,20 @@ class VM:
         except VMError as error:
             raise VMError(f"{device} was at {seen}: {error}") from None
 
+    def wait_for_log(self, text):
+        """Returns once the guest's kernel has said it."""
+        self.wait_for(f"the guest to say '{text}'",
+                      lambda: text in self.console.read_text(errors="replace"))
+
+    def sleep(self):
+        """Suspends the guest to RAM, and returns once it woke up again."""
+        before = len(self.events("SUSPEND"))
+        self.guest.fall_asleep()
+        self.wait_for("the guest to sleep",
+                      lambda: self.events("SUSPEND")[before:])
+        self.qmp("system_wakeup")
+        self.guest.wait_awake()
+
     def reboot(self):
         """
         Returns once the guest has booted again.  Any other time a reboot ends

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The device leaves, or the guest sleeps, at the worst moment: in a resize."""
+
+import pytest
+
+from testvm import GIB, MIB, Device, GuestError
+
+DRIVER = "/sys/bus/virtio/drivers/virtio_mem"
+# A slot with a second function, which leaves with the first.
+SLOT = ["-device", "virtio-rng-pci,id=first,addr=8.0,multifunction=on"]
+
+BOTH_WAYS = pytest.mark.parametrize(
+    "first, second", [(0, 8 * GIB), (8 * GIB, 0)], ids=["grow", "shrink"])
+
+
+def bound(guest):
+    return [name for name in guest.list(DRIVER) if name.startswith("virtio")]
+
+
+def begin_resize(vm, size):
+    before = vm.size("vm0")
+    vm.resize("vm0", size)
+    vm.wait_for("the resize to begin", lambda: vm.size("vm0") != before)
+
+
+@BOTH_WAYS
+def test_unbind_in_a_resize(boot, first, second):
+    """Let go of the device half way, and go on when it is back."""
+    vm = boot()
+    vm.resize_exact(vm0=first)
+    begin_resize(vm, second)
+    name, = bound(vm.guest)
+    vm.guest.write(f"{DRIVER}/unbind", name)
+    assert not bound(vm.guest)
+    vm.guest.write(f"{DRIVER}/bind", name)
+    vm.wait_exact(vm0=second)
+    vm.resize_exact(vm0=130 * MIB)
+
+
+@BOTH_WAYS
+def test_eject_in_a_resize(boot, first, second):
+    """Lose the device half way, while ACPI holds the hotplug lock."""
+    # What nobody onlines is not missed when it goes.
+    vm = boot(Device("vm0", 8 * GIB, options={"addr": "8.1"}),
+              Device("vm1", GIB), machine="pc", arguments=SLOT,
+              cmdline="memhp_default_state=offline")
+    vm.resize("vm0", first)
+    vm.wait_for_size("vm0", first)
+    begin_resize(vm, second)
+    vm.qmp("device_del", id="first")
+    vm.wait_for("the slot to be empty", lambda: "first" in [
+        event["data"].get("device") for event in vm.events("DEVICE_DELETED")])
+    assert list(vm.devices()) == ["vm1"]
+    vm.resize("vm1", 256 * MIB)
+    vm.wait_for_size("vm1", 256 * MIB)
+
+
+@BOTH_WAYS
+def test_sleep_in_a_resize(boot, first, second):
+    """Sleep half way, and go on after the wake-up."""
+    vm = boot()
+    vm.resize_exact(vm0=first)
+    begin_resize(vm, second)
+    vm.sleep()
+    vm.wait_exact(vm0=second)
+
+
+def test_no_hibernation_while_plugged(boot):
+    """Refuse to hibernate with plugged memory, which the image would lose."""
+    vm = boot()
+    vm.resize_exact(vm0=GIB)
+    with pytest.raises(GuestError):
+        vm.guest.write("/sys/power/state", "disk")
+    vm.wait_for_log("cannot hibernate: 1024 MiB are plugged")
+    vm.resize_exact(vm0=0)
+
+
+def test_hibernate_in_a_resize(boot):
+    """Follow the target once the guest is back, also from a failed attempt."""
+    vm = boot()
+    for size in (8 * GIB, 0):
+        vm.resize("vm0", size)
+        with pytest.raises(GuestError):     # there is no swap space
+            vm.guest.write("/sys/power/state", "disk")
+        vm.wait_exact(vm0=size)
