@@ -1436,6 +1436,9 @@ static const char *virtio_mem_reason(int rc)
 		return "the host is busy";
 	case -ENOSPC:
 		return "no room to add memory";
+	case -EINVAL:
+	case -EPROTO:
+		return "the device gave an odd answer";
 	default:
 		return "not possible now";
 	}

@@ -8,6 +8,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/error-report.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-machine.h"
 #include "hw/mem/memory-device.h"
@@ -27,6 +28,17 @@ struct VirtIOMEMPCI {
     Notifier size_change_notifier;
 };
 
+/* A guest removes whole slots, so that it is not asked about this device. */
+static void virtio_mem_pci_warn_shared_slot(const PCIDevice *dev)
+{
+    if (PCI_FUNC(dev->devfn) ||
+        (dev->cap_present & QEMU_PCI_CAP_MULTIFUNCTION)) {
+        warn_report("virtio-mem '%s' is one function of PCI slot %u: removing "
+                    "another one removes its memory from the guest, too",
+                    DEVICE(dev)->id ?: TYPE_VIRTIO_MEM, PCI_SLOT(dev->devfn));
+    }
+}
+
 static void virtio_mem_pci_realize(VirtIOPCIProxy *proxy, Error **errp)
 {
     VirtIOMEMPCI *pci = VIRTIO_MEM_PCI(proxy);
@@ -34,6 +46,7 @@ static void virtio_mem_pci_realize(VirtIOPCIProxy *proxy, Error **errp)
     if (proxy->nvectors == DEV_NVECTORS_UNSPECIFIED) {
         proxy->nvectors = 2;    /* the queue and the configuration */
     }
+    virtio_mem_pci_warn_shared_slot(PCI_DEVICE(proxy));
     virtio_pci_force_virtio_1(proxy);
     qdev_realize(DEVICE(&pci->vdev), BUS(&proxy->bus), errp);
 }

@@ -100,6 +100,26 @@ def test_addresses_overlap():
     assert "conflicts with memory device id='vm0'" in text
 
 
+def test_no_memory_devices():
+    """Refuse an address, too, on a machine without memory devices."""
+    text = refused("-object", BACKEND,
+                   "-device", "virtio-mem-pci,memdev=m0,memaddr=0x140000000",
+                   machine="microvm,pcie=on", memory="512M")
+    assert "no place for memory devices" in text
+
+
+def test_shared_slot():
+    """Warn when the removal of something else would remove the device."""
+    result = subprocess.run(
+        [paths.qemu("ours"), "-machine", "pc,accel=tcg", "-m", "512M,maxmem=4G",
+         "-nodefaults", "-display", "none", "-S", "-monitor", "stdio",
+         "-object", BACKEND, "-device", "virtio-rng-pci,addr=8.0,multifunction=on",
+         "-device", "virtio-mem-pci,id=vm0,memdev=m0,addr=8.1"],
+        input="quit\n", capture_output=True, text=True, timeout=120,
+        check=True)
+    assert "'vm0' is one function of PCI slot 8" in result.stderr
+
+
 @pytest.fixture(params=["q35", "pc", "pc-q35-7.2", "pc-q35-6.2"])
 def vm(request):
     """A machine whose firmware runs, and no more."""

@@ -51,6 +51,9 @@ def test_eject_in_a_resize(boot, first, second):
     vm.wait_for("the slot to be empty", lambda: "first" in [
         event["data"].get("device") for event in vm.events("DEVICE_DELETED")])
     assert list(vm.devices()) == ["vm1"]
+    vm.wait_for("the host to hear that vm0 is empty", lambda: (0, "vm0") in [
+        (event["data"]["size"], event["data"]["id"])
+        for event in vm.events("MEMORY_DEVICE_SIZE_CHANGE")])
     vm.resize("vm1", 256 * MIB)
     vm.wait_for_size("vm1", 256 * MIB)
 
