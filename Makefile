@@ -15,7 +15,14 @@ KDIR         ?=
 LINUX_SRC    ?=
 ACCEL        ?= tcg
 JOBS         ?= $(shell nproc)
+TESTS        ?= tests
+DEMO         ?=
 export ACCEL
+
+# Mistakes are told before anything is built.
+$(foreach dir,QEMU_SRC KDIR LINUX_SRC,$(if $($(dir)),$(if \
+	$(wildcard $($(dir))/.),,$(error $(dir)=$($(dir)): no such directory))))
+$(if $(filter $(ACCEL),tcg kvm),,$(error ACCEL=$(ACCEL): only tcg and kvm work))
 
 PYTHON       := /usr/bin/python3
 CCACHE       := $(shell command -v ccache)
@@ -63,7 +70,8 @@ help: ## this list (also plain `make`)
 		column -t -s '|'
 	@echo
 	@echo 'Variables: QEMU_SRC=DIR KDIR=DIR LINUX_SRC=DIR trees of your own;'
-	@echo '           ACCEL=kvm where it works (default tcg); JOBS=N'
+	@echo '           ACCEL=kvm where it works (default tcg); JOBS=N;'
+	@echo '           TESTS="PATH... -k NAME" what to check; DEMO=--help'
 
 # Remembers the value of a variable, so that another one rebuilds.
 .PHONY: force
@@ -76,32 +84,29 @@ $(STAMP)/value-%: force
 .PHONY: qemu
 qemu: $(QEMU_BUILD)/build.ninja $(QEMU_WIRE) ## the device: build/qemu/qemu-system-x86_64
 	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
-	@echo 'building QEMU (minutes the first time) ...'
-	@$(PYENV) ninja -C $(QEMU_BUILD) -j $(JOBS) qemu-system-x86_64 \
-		tests/qtest/qos-test >$(B)/qemu.log 2>&1 || \
-		{ grep -A15 -m3 -E 'error:|FAILED|ERROR' $(B)/qemu.log; \
-		  echo 'the whole log: $(B)/qemu.log'; exit 1; } >&2
+	@$(PYENV) tools/ninja-build QEMU $(B)/qemu.log $(QEMU_BUILD) -j $(JOBS) \
+		qemu-system-x86_64 tests/qtest/qos-test
 
 $(STAMP)/packages-%: Makefile
 	@tools/need-packages $(PKG_$(shell echo $* | tr a-z A-Z))
 	@mkdir -p $(@D) && touch $@
 
-$(STAMP)/qemu-archive: versions.mk | $(STAMP)/packages-qemu
+$(FETCH)/qemu.stamp: versions.mk | $(STAMP)/packages-qemu
 	@echo 'fetching QEMU $(QEMU_SERIES) ...'
 	@rm -rf $(FETCH)/qemu && mkdir -p $(FETCH)/qemu
 	@cd $(FETCH)/qemu && for verb in 'source qemu' 'download meson' \
 		'download python3-pycotap'; do \
 		$(CURDIR)/$(APT) $(QEMU_SUITE) $$verb >fetch.log 2>&1 || \
 			{ cat fetch.log >&2; exit 1; }; done
-	@mkdir -p $(@D) && touch $@
+	@touch $@
 
-$(STAMP)/pytools: $(STAMP)/qemu-archive
+$(STAMP)/pytools: $(FETCH)/qemu.stamp
 	@rm -rf $(B)/pytools && mkdir -p $(B)/pytools
 	@for deb in $(FETCH)/qemu/*.deb; do dpkg-deb -x $$deb $(B)/pytools; done
 	@touch $@
 
 $(STAMP)/qemu-tree: $(QEMU_PATCHES) tools/unpack-tree $(STAMP)/value-QEMU_SRC \
-		$(if $(QEMU_SRC),,$(STAMP)/qemu-archive)
+		$(if $(QEMU_SRC),,$(FETCH)/qemu.stamp)
 	@echo 'unpacking QEMU ...'
 	@tools/unpack-tree $(or $(QEMU_SRC),$(FETCH)/qemu/qemu_*.orig.tar.xz) \
 		$(QEMU_TREE) $(QEMU_SERIES)
@@ -146,7 +151,7 @@ $(QEMU_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) | $(STAMP)/package
 
 # The stock tree, with its own device, to compare with and to migrate to.  Only
 # the patch that lets Debian's archive build is applied.
-$(STAMP)/qemu-stock-tree: tools/unpack-tree $(STAMP)/qemu-archive
+$(STAMP)/qemu-stock-tree: tools/unpack-tree $(FETCH)/qemu.stamp
 	@echo 'unpacking stock QEMU ...'
 	@tools/unpack-tree --stock $(FETCH)/qemu/qemu_*.orig.tar.xz \
 		$(STOCK_TREE) $(QEMU_SERIES)
@@ -162,11 +167,8 @@ $(STOCK_BUILD)/build.ninja: $(STAMP)/qemu-stock-tree $(STAMP)/pytools | $(STAMP)
 .PHONY: qemu-stock
 qemu-stock: $(STOCK_BUILD)/qemu-system-x86_64 ## the untouched tree, to compare with: build/qemu-stock/
 $(STOCK_BUILD)/qemu-system-x86_64: $(STOCK_BUILD)/build.ninja
-	@echo 'building stock QEMU (minutes) ...'
-	@$(PYENV) ninja -C $(STOCK_BUILD) -j $(JOBS) qemu-system-x86_64 \
-		>$(B)/qemu-stock.log 2>&1 || \
-		{ grep -A15 -m3 -E 'error:|FAILED|ERROR' $(B)/qemu-stock.log; \
-		  echo 'the whole log: $(B)/qemu-stock.log'; exit 1; } >&2
+	@$(PYENV) tools/ninja-build 'stock QEMU' $(B)/qemu-stock.log $(STOCK_BUILD) \
+		-j $(JOBS) qemu-system-x86_64
 
 # --- Linux --------------------------------------------------------------
 
@@ -224,11 +226,11 @@ $(B)/guest/initrd: $(B)/guest/init $(MODULE) $(STAMP)/linux | $(STAMP)/packages-
 
 .PHONY: demo
 demo: qemu guest | $(STAMP)/packages-demo ## watch a guest grow and shrink
-	@$(PYTHON) -m demo
+	@$(PYTHON) -m demo $(DEMO)
 
 .PHONY: check
 check: qemu guest linux-src | $(STAMP)/packages-check ## all tests; the last line counts them
-	@$(PYTHON) -m pytest -q -p no:cacheprovider -n $(JOBS) --dist loadgroup tests
+	@$(PYTHON) -m pytest -q -p no:cacheprovider -n $(JOBS) --dist loadgroup $(TESTS)
 
 .PHONY: clean
 clean: ## remove what was built, keep what was fetched

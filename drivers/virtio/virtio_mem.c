@@ -1219,7 +1219,8 @@ static int virtio_mem_settle_run(struct virtio_mem *vm, unsigned long block,
 			part = DIV_ROUND_UP(part, 2);
 		if (state < 0 || state == VIRTIO_MEM_STATE_MIXED)
 			return state < 0 ? state : -EPROTO;
-		if (plugged == (state == VIRTIO_MEM_STATE_PLUGGED))
+		if (state == (plugged ? VIRTIO_MEM_STATE_PLUGGED :
+				VIRTIO_MEM_STATE_UNPLUGGED))
 			continue;
 		if (plugged)
 			dev_err(&vm->vdev->dev,

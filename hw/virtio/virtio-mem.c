@@ -827,9 +827,9 @@ static bool virtio_mem_check_staying(const VirtIOMEM *vmem, uint64_t value,
     g_autofree char *text = exact_size_str(value);
 
     if (value && proxy->pending_deleted_event) {
-        error_setg(errp, "property '%s': cannot be %s while the device is being "
-                   "unplugged, which ends when the guest lets go of it or "
-                   "restarts", VIRTIO_MEM_REQUESTED_SIZE_PROP, text);
+        error_setg(errp, "property '%s': cannot be %s while the device is "
+                   "being unplugged, which ends when the guest lets go of it "
+                   "or restarts", VIRTIO_MEM_REQUESTED_SIZE_PROP, text);
         return false;
     }
     return true;

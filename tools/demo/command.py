@@ -13,12 +13,14 @@ WIDTH = 78
 SOCKET = "build/demo/guest.sock"
 
 HINT = f"""\
-Its monitor is then on your terminal, for `qom-set vm0 requested-size 2G` and
-`info memory-devices`.  The guest loads the driver when it is told to:
-
-python3 -c 'import socket; guest = socket.socket(socket.AF_UNIX)
-guest.connect("{SOCKET}")
-guest.send(b"load /modules/ours/virtio_mem.ko\\n"); print(guest.recv(99))'"""
+To play with it by hand:
+1 Paste that command.  QEMU's monitor is then on your terminal.
+2 In a second terminal, in this directory, load the driver:
+  tools/tell-guest {SOCKET} load /modules/ours/virtio_mem.ko
+3 In the monitor: qom-set vm0 requested-size 2G
+                  info memory-devices
+  In the second:  tools/tell-guest {SOCKET} read /proc/meminfo
+4 `quit` in the monitor ends it."""
 
 
 def _options(argv):

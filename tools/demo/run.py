@@ -43,6 +43,7 @@ class Result:
     seconds: float      # until all had followed
     mem_total: int      # exactly what it has to be, or there is no result
     given_back: int | None      # by the host's count; None: a growing step
+    verified: int = 0   # bytes that were in use and kept their contents
 
 
 class Run:
@@ -85,6 +86,7 @@ class Run:
             self._in_guest(f"the guest verifies its {human(size)}",
                            guest.verify, f"hold{node}")
             guest.drop(f"hold{node}")
+            result.verified += size
         self.results.append(result)
 
     def _resize(self, step):

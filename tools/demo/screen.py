@@ -19,6 +19,7 @@ from rich.text import Text
 from .units import exact, human
 
 PLAIN_INTERVAL = 5      # seconds between lines of sizes
+BAR_WIDTH = 76          # columns of a terminal that has room for bars
 
 
 def on_terminal():
@@ -53,6 +54,14 @@ class Screen:
         """What goes on within it now."""
         self._note = text
 
+    def outcome(self, result):
+        """How long it took, and what was found intact after it."""
+        seconds = result.seconds if result else self.elapsed()
+        text = f"{seconds:.1f} s"
+        if result and result.verified:
+            text += f", contents of {human(result.verified)} in use intact"
+        return text
+
     def elapsed(self):
         return time.monotonic() - self._since
 
@@ -69,6 +78,8 @@ class Screen:
                           "-" if result.given_back is None
                           else human(result.given_back))
         self.console.print(table)
+        self.line("seconds: from the request until both sides have the exact "
+                  "size")
 
 
 class Bar:
@@ -120,8 +131,7 @@ class Plain(Screen):
     def done(self, result=None):
         if self.last:
             self._sizes()
-        seconds = result.seconds if result else self.elapsed()
-        self.line(f"  done in {seconds:.1f} s")
+        self.line(f"  done in {self.outcome(result)}")
         self.doing = ""
 
     def show(self, sample):
@@ -135,7 +145,7 @@ class Plain(Screen):
         lines = []
         for device in self.devices:
             sizes = (f"  {device.id}: requested {{}}, plugged {{}}, guest node "
-                     f"{device.node} {{}}, on host {{}}")
+                     f"{device.node} {{}}, host resident {{}}")
             lines.append(sizes.format(*map(human, self.last.of(device))))
         lines.append(f"  guest MemTotal: {human(self.last.mem_total)}")
         if lines != self._sizes_shown:
@@ -160,9 +170,9 @@ class Terminal(Screen):
         self._live.stop()
 
     def done(self, result=None):
-        seconds = result.seconds if result else self.elapsed()
         self.console.print(Text.assemble(
-            ("ok ", "green"), f"{self.doing}  ", (f"{seconds:.1f} s", "dim")))
+            ("ok ", "green"), f"{self.doing}  ",
+            (self.outcome(result), "dim")))
         self.doing = ""
 
     def show(self, sample):
@@ -179,21 +189,26 @@ class Terminal(Screen):
         return Group(*parts)
 
     def _sizes(self, sample):
+        """A line per device; a narrow terminal does without bars."""
+        bars = self.console.width >= BAR_WIDTH
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("")
         table.add_column("\nrequested", justify="right", min_width=9)
-        table.add_column("\nplugged", min_width=12, max_width=40, ratio=1)
-        table.add_column("", justify="right", min_width=8)
+        if bars:
+            table.add_column("\nplugged", min_width=12, max_width=40, ratio=1)
+        table.add_column("" if bars else "\nplugged", justify="right",
+                         min_width=8)
         table.add_column("guest\nMemTotal", justify="right", min_width=9)
         table.add_column("host\nresident", justify="right", min_width=8)
         for device in self.devices:
             requested, plugged, guest, resident = sample.of(device)
-            table.add_row(
-                f"{device.id} (node {device.node})", human(requested),
-                Bar(plugged / device.size, requested / device.size),
-                human(plugged), human(guest), human(resident))
+            bar = Bar(plugged / device.size, requested / device.size)
+            table.add_row(f"{device.id} (node {device.node})",
+                          human(requested), *[bar] * bars, human(plugged),
+                          human(guest), human(resident))
         table.add_section()
-        table.add_row("together", "", "", human(sum(sample.plugged.values())),
+        table.add_row("together", "", *[""] * bars,
+                      human(sum(sample.plugged.values())),
                       human(sample.mem_total),
                       human(sum(sample.resident.values())))
         return table

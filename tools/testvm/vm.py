@@ -95,7 +95,7 @@ class VM:
         room = sum(max(dev.size, GIB) + GIB for dev in self.configured)
         size = f"{self._memory >> 20}M"
         if room:
-            size += f",maxmem={(self._memory + room) >> 20}M,slots=8"
+            size += f",maxmem={(self._memory + room) >> 20}M"
         args = ["-m", size]
         each = self._memory // self._nodes
         for node in range(self._nodes):
