@@ -173,7 +173,8 @@ struct virtio_mem {
 	u64 usable_size;
 	unsigned long nr_plugged;	/* blocks, with those in requests */
 	unsigned long retry;		/* jiffies to the next retry; 0: none */
-	bool reported;			/* the end of this resize was logged */
+	int reported;			/* how this resize ended; 1: not yet */
+	bool again;			/* another pass has to follow this one */
 	bool settled;			/* the device agrees with the map */
 	struct virtio_mem_run doubt;	/* blocks whose response was lost */
 	struct task_struct *thread;	/* lives as long as the structure */
@@ -411,7 +412,8 @@ static int virtio_mem_await_response(struct virtio_mem *vm)
 }
 
 /* Returns 0, -EINTR when the thread is to rest, or -EAGAIN: nothing was sent. */
-static int virtio_mem_send(struct virtio_mem *vm, u16 type)
+static int virtio_mem_send(struct virtio_mem *vm,
+			   const struct virtio_mem_req *what)
 {
 	struct scatterlist req, resp, *sgs[] = { &req, &resp };
 
@@ -421,7 +423,7 @@ static int virtio_mem_send(struct virtio_mem *vm, u16 type)
 	if (vm->in_flight && virtio_mem_await_response(vm))
 		return -EAGAIN;
 
-	vm->req.type = cpu_to_virtio16(vm->vdev, type);
+	vm->req = *what;
 	memset(&vm->resp, 0xff, sizeof(vm->resp));
 	sg_init_one(&req, &vm->req, sizeof(vm->req));
 	sg_init_one(&resp, &vm->resp, sizeof(vm->resp));
@@ -434,9 +436,10 @@ static int virtio_mem_send(struct virtio_mem *vm, u16 type)
 	return 0;
 }
 
-static int virtio_mem_exchange(struct virtio_mem *vm, u16 type)
+static int virtio_mem_exchange(struct virtio_mem *vm,
+			       const struct virtio_mem_req *what)
 {
-	int rc = virtio_mem_send(vm, type);
+	int rc = virtio_mem_send(vm, what);
 
 	if (!rc)
 		rc = virtio_mem_await_response(vm);
@@ -470,13 +473,15 @@ static bool virtio_mem_refused(int rc)
 static int virtio_mem_request(struct virtio_mem *vm, u16 type,
 			      unsigned long block, unsigned long nr)
 {
-	int rc;
-
+	u64 addr = vm->addr + block * vm->block_size;
 	/* The three requests with a range lay it out the same way. */
-	vm->req.u.plug.addr =
-		cpu_to_virtio64(vm->vdev, vm->addr + block * vm->block_size);
-	vm->req.u.plug.nb_blocks = cpu_to_virtio16(vm->vdev, nr);
-	rc = virtio_mem_exchange(vm, type);
+	const struct virtio_mem_req req = {
+		.type = cpu_to_virtio16(vm->vdev, type),
+		.u.plug.addr = cpu_to_virtio64(vm->vdev, addr),
+		.u.plug.nb_blocks = cpu_to_virtio16(vm->vdev, nr),
+	};
+	int rc = virtio_mem_exchange(vm, &req);
+
 	if (rc && !virtio_mem_refused(rc))
 		dev_warn_ratelimited(&vm->vdev->dev,
 				     "request %u for %lu blocks from %lu failed: %d\n",
@@ -949,13 +954,21 @@ static u64 virtio_mem_read_requested_size(const struct virtio_mem *vm)
 	return min(size, vm->region_size);
 }
 
-/* Whether to leave a pass half-way: to rest, or for another target. */
-static bool virtio_mem_changed(const struct virtio_mem *vm)
+/*
+ * Whether to leave a pass half-way: to rest, or for another target.  For what
+ * else may have changed the pass is repeated.
+ */
+static bool virtio_mem_changed(struct virtio_mem *vm)
 {
 	if (virtio_mem_leaving(vm) || virtqueue_is_broken(vm->vq))
 		return true;
-	return atomic_read(&vm->changed) &&
-	       virtio_mem_read_requested_size(vm) != vm->requested_size;
+	if (!atomic_xchg(&vm->changed, 0))
+		return false;
+	vm->again = true;
+	if (virtio_mem_read_requested_size(vm) == vm->requested_size)
+		return false;
+	atomic_set(&vm->changed, 1);
+	return true;
 }
 
 /* Plugs up to @nr blocks in the gaps of chunks that are added already. */
@@ -1271,13 +1284,16 @@ static void virtio_mem_forget_plugged(struct virtio_mem *vm)
 /* Memory that a kernel or driver plugged that is gone belongs to nobody. */
 static int virtio_mem_unplug_left_over(struct virtio_mem *vm)
 {
+	const struct virtio_mem_req req = {
+		.type = cpu_to_virtio16(vm->vdev, VIRTIO_MEM_REQ_UNPLUG_ALL),
+	};
 	u64 plugged;
 	int rc;
 
 	virtio_cread_le(vm->vdev, struct virtio_mem_config, plugged_size,
 			&plugged);
 	if (plugged) {
-		rc = virtio_mem_exchange(vm, VIRTIO_MEM_REQ_UNPLUG_ALL);
+		rc = virtio_mem_exchange(vm, &req);
 		if (rc)
 			return rc;
 		dev_info(&vm->vdev->dev, "unplugged %llu MiB that were left over\n",
@@ -1405,7 +1421,7 @@ static void virtio_mem_read_sizes(struct virtio_mem *vm)
 			&usable);
 	vm->usable_size = min(usable, vm->region_size);
 	if (requested != vm->requested_size)
-		vm->reported = false;
+		vm->reported = 1;
 	vm->requested_size = requested;
 }
 
@@ -1445,14 +1461,15 @@ static const char *virtio_mem_reason(int rc)
 	}
 }
 
+/* Says once that a target can't be reached yet, and once that it is. */
 static void virtio_mem_report(struct virtio_mem *vm, int rc)
 {
 	u64 plugged = vm->nr_plugged * vm->block_size;
-	u64 not_online = virtio_mem_not_online(vm);
+	u64 not_online;
 
-	if (vm->reported)
+	if (vm->reported == rc || (vm->reported < 0 && rc))
 		return;
-	vm->reported = true;
+	vm->reported = rc;
 	if (rc)
 		dev_info(&vm->vdev->dev,
 			 "%llu MiB plugged of %llu MiB requested: %s (%d), trying on\n",
@@ -1461,6 +1478,8 @@ static void virtio_mem_report(struct virtio_mem *vm, int rc)
 	else
 		dev_info(&vm->vdev->dev, "%llu MiB plugged, as requested\n",
 			 plugged / SZ_1M);
+
+	not_online = virtio_mem_not_online(vm);
 	if (not_online)
 		dev_info(&vm->vdev->dev,
 			 "%llu MiB wait to be onlined: see auto_online_blocks in /sys/devices/system/memory\n",
@@ -1526,8 +1545,9 @@ static int virtio_mem_thread(void *data)
 
 	allow_signal(SIGALRM);
 	while (!kthread_should_stop()) {
-		if (atomic_xchg(&vm->changed, 0))
+		if (atomic_xchg(&vm->changed, 0) || vm->again)
 			vm->retry = 0;
+		vm->again = false;
 		if (virtio_mem_begin_pass(vm)) {
 			virtio_mem_pass(vm);
 			virtio_mem_end_pass(vm);
@@ -1535,7 +1555,7 @@ static int virtio_mem_thread(void *data)
 		if (vm->kept)
 			virtio_mem_left_behind(vm);
 		wait_event_idle_timeout(vm->wait, kthread_should_stop() ||
-					atomic_read(&vm->changed),
+					atomic_read(&vm->changed) || vm->again,
 					vm->retry ?: MAX_SCHEDULE_TIMEOUT);
 	}
 	return 0;
@@ -1768,7 +1788,7 @@ static int virtio_mem_start(struct virtio_mem *vm)
 	vm->in_flight = false;
 	vm->settled = false;
 	vm->doubt.nr = 0;
-	vm->reported = false;
+	vm->reported = 1;
 	virtio_mem_attach(vm);
 	return 0;
 }
