@@ -56,10 +56,12 @@ MODULE_PARM_DESC(force_bbm,
 
 /*
  * Offlining would wait for a pinned page for ever.  It is looked at this often,
- * at this many pages, and ended when none was freed meanwhile.
+ * and ended when no page was freed meanwhile.
  */
 #define VIRTIO_MEM_OFFLINE_PERIOD	(HZ / 2)
-#define VIRTIO_MEM_OFFLINE_SAMPLES	4096
+
+/* To know how many pages are in use, this many are looked at, evenly spread. */
+#define VIRTIO_MEM_SAMPLES		4096
 
 /* Seconds that a thread which is to rest waits for a response. */
 #define VIRTIO_MEM_PATIENCE		10
@@ -122,7 +124,7 @@ struct virtio_mem_run {
 struct virtio_mem_offlining {
 	unsigned long pfn;
 	unsigned long nr_pages;
-	unsigned long in_use;		/* samples, at the last look */
+	unsigned long in_use;		/* pages, at the last look */
 	struct timer_list timer;
 };
 
@@ -195,7 +197,7 @@ static DEFINE_MUTEX(virtio_mem_devices_mutex);
 
 static DEFINE_SPINLOCK(virtio_mem_rest_lock);
 static DECLARE_WAIT_QUEUE_HEAD(virtio_mem_rested);
-static unsigned int virtio_mem_nr_awake;	/* threads that don't rest */
+static unsigned int virtio_mem_nr_working;	/* threads in that phase */
 static bool virtio_mem_asleep;			/* the machine, or about to be */
 
 /* Addresses and numbers */
@@ -299,6 +301,15 @@ static void virtio_mem_wake(struct virtio_mem *vm)
 	wake_up(&vm->wait);
 }
 
+/* Called with virtio_mem_rest_lock held. */
+static void virtio_mem_enter(struct virtio_mem *vm, enum virtio_mem_phase phase)
+{
+	virtio_mem_nr_working += phase == VIRTIO_MEM_WORKING;
+	virtio_mem_nr_working -= vm->phase == VIRTIO_MEM_WORKING;
+	vm->phase = phase;
+	wake_up_all(&virtio_mem_rested);
+}
+
 static bool virtio_mem_begin_pass(struct virtio_mem *vm)
 {
 	bool awake;
@@ -306,9 +317,8 @@ static bool virtio_mem_begin_pass(struct virtio_mem *vm)
 	spin_lock(&virtio_mem_rest_lock);
 	awake = !vm->detached && !virtio_mem_asleep;
 	if (awake) {
-		vm->phase = VIRTIO_MEM_WORKING;
+		virtio_mem_enter(vm, VIRTIO_MEM_WORKING);
 		vm->leave = false;
-		virtio_mem_nr_awake++;
 	}
 	spin_unlock(&virtio_mem_rest_lock);
 	return awake;
@@ -317,10 +327,8 @@ static bool virtio_mem_begin_pass(struct virtio_mem *vm)
 static void virtio_mem_end_pass(struct virtio_mem *vm)
 {
 	spin_lock(&virtio_mem_rest_lock);
-	vm->phase = VIRTIO_MEM_RESTING;
-	virtio_mem_nr_awake--;
+	virtio_mem_enter(vm, VIRTIO_MEM_RESTING);
 	spin_unlock(&virtio_mem_rest_lock);
-	wake_up_all(&virtio_mem_rested);
 }
 
 /* The code that runs afterwards must still be there, so the module stays. */
@@ -329,12 +337,10 @@ static bool virtio_mem_begin_hotplug(struct virtio_mem *vm)
 	bool stay;
 
 	spin_lock(&virtio_mem_rest_lock);
-	stay = !vm->leave && !virtio_mem_asleep && try_module_get(THIS_MODULE);
+	stay = !vm->leave && try_module_get(THIS_MODULE);
 	if (stay)
-		vm->phase = VIRTIO_MEM_HOTPLUGGING;
+		virtio_mem_enter(vm, VIRTIO_MEM_HOTPLUGGING);
 	spin_unlock(&virtio_mem_rest_lock);
-	if (stay)
-		wake_up_all(&virtio_mem_rested);
 	return stay;
 }
 
@@ -344,7 +350,7 @@ static void virtio_mem_end_hotplug(struct virtio_mem *vm)
 	bool kept;
 
 	spin_lock(&virtio_mem_rest_lock);
-	vm->phase = VIRTIO_MEM_WORKING;
+	virtio_mem_enter(vm, VIRTIO_MEM_WORKING);
 	kept = vm->leave;
 	vm->kept = kept;
 	spin_unlock(&virtio_mem_rest_lock);
@@ -369,6 +375,7 @@ static void virtio_mem_detach(struct virtio_mem *vm)
 	vm->detached = true;
 	vm->leave = true;
 	spin_unlock(&virtio_mem_rest_lock);
+	wake_up(&vm->wait);
 	wait_event(virtio_mem_rested,
 		   virtio_mem_phase(vm) != VIRTIO_MEM_WORKING);
 }
@@ -379,11 +386,6 @@ static void virtio_mem_attach(struct virtio_mem *vm)
 	vm->detached = false;
 	spin_unlock(&virtio_mem_rest_lock);
 	virtio_mem_wake(vm);
-}
-
-static bool virtio_mem_leaving(const struct virtio_mem *vm)
-{
-	return READ_ONCE(vm->leave) || READ_ONCE(virtio_mem_asleep);
 }
 
 /* Requests: the thread sends one at a time and waits for its response. */
@@ -403,7 +405,7 @@ static int virtio_mem_await_response(struct virtio_mem *vm)
 	while (!virtqueue_get_buf(vm->vq, &len)) {
 		if (virtqueue_is_broken(vm->vq))
 			return -EIO;
-		if (virtio_mem_leaving(vm) && !patience--)
+		if (READ_ONCE(vm->leave) && !patience--)
 			return -ETIMEDOUT;
 		wait_for_completion_timeout(&vm->response, HZ);
 	}
@@ -441,6 +443,7 @@ static int virtio_mem_exchange(struct virtio_mem *vm,
 {
 	int rc = virtio_mem_send(vm, what);
 
+	cond_resched();		/* a fast device would never let us sleep */
 	if (!rc)
 		rc = virtio_mem_await_response(vm);
 	if (rc)
@@ -474,14 +477,16 @@ static int virtio_mem_request(struct virtio_mem *vm, u16 type,
 			      unsigned long block, unsigned long nr)
 {
 	u64 addr = vm->addr + block * vm->block_size;
-	/* The three requests with a range lay it out the same way. */
-	const struct virtio_mem_req req = {
-		.type = cpu_to_virtio16(vm->vdev, type),
-		.u.plug.addr = cpu_to_virtio64(vm->vdev, addr),
-		.u.plug.nb_blocks = cpu_to_virtio16(vm->vdev, nr),
-	};
-	int rc = virtio_mem_exchange(vm, &req);
+	struct virtio_mem_req req = { };
+	int rc;
 
+	if (READ_ONCE(vm->leave))
+		return -EINTR;	/* there may be no device any more */
+	/* The three requests with a range lay it out the same way. */
+	req.type = cpu_to_virtio16(vm->vdev, type);
+	req.u.plug.addr = cpu_to_virtio64(vm->vdev, addr);
+	req.u.plug.nb_blocks = cpu_to_virtio16(vm->vdev, nr);
+	rc = virtio_mem_exchange(vm, &req);
 	if (rc && !virtio_mem_refused(rc))
 		dev_warn_ratelimited(&vm->vdev->dev,
 				     "request %u for %lu blocks from %lu failed: %d\n",
@@ -489,16 +494,22 @@ static int virtio_mem_request(struct virtio_mem *vm, u16 type,
 	return rc;
 }
 
-/* A PLUG or UNPLUG request.  If it fails, the map says unplugged. */
+/* What the device did is not known, and the map says unplugged. */
+static void virtio_mem_doubt(struct virtio_mem *vm, unsigned long block,
+			     unsigned long nr)
+{
+	vm->doubt = (struct virtio_mem_run) { block, nr };
+	vm->settled = false;
+}
+
+/* A PLUG or UNPLUG request. */
 static int virtio_mem_request_change(struct virtio_mem *vm, u16 type,
 				     unsigned long block, unsigned long nr)
 {
 	int rc = virtio_mem_request(vm, type, block, nr);
 
-	if (rc && !virtio_mem_refused(rc)) {
-		vm->doubt = (struct virtio_mem_run) { block, nr };
-		vm->settled = false;
-	}
+	if (rc && !virtio_mem_refused(rc))
+		virtio_mem_doubt(vm, block, nr);
 	return rc;
 }
 
@@ -661,14 +672,19 @@ static void virtio_mem_forget_taken(struct virtio_mem *vm,
 	bitmap_clear(vm->taken, first, end - first);
 }
 
-/* Pages of the memory block that goes offline that are not free yet. */
-static unsigned long virtio_mem_sample(const struct virtio_mem_offlining *off)
+/* About how many of @nr pages from @pfn somebody uses. */
+static unsigned long virtio_mem_pages_in_use(unsigned long pfn,
+					     unsigned long nr)
 {
-	unsigned long stride, pfn, in_use = 0;
+	unsigned long stride = DIV_ROUND_UP(nr, VIRTIO_MEM_SAMPLES);
+	unsigned long end = pfn + nr, in_use = 0;
 
-	stride = DIV_ROUND_UP(off->nr_pages, VIRTIO_MEM_OFFLINE_SAMPLES);
-	for (pfn = off->pfn; pfn < off->pfn + off->nr_pages; pfn += stride)
-		in_use += !!page_ref_count(pfn_to_page(pfn));
+	for (; pfn < end; pfn += stride) {
+		struct page *page = compound_head(pfn_to_page(pfn));
+
+		if (page_ref_count(page) && !PageOffline(page))
+			in_use += stride;
+	}
 	return in_use;
 }
 
@@ -677,7 +693,7 @@ static void virtio_mem_offline_look(struct timer_list *timer)
 	struct virtio_mem_offlining *off =
 		container_of(timer, struct virtio_mem_offlining, timer);
 	struct virtio_mem *vm = container_of(off, struct virtio_mem, offlining);
-	unsigned long in_use = virtio_mem_sample(off);
+	unsigned long in_use = virtio_mem_pages_in_use(off->pfn, off->nr_pages);
 
 	if (in_use >= off->in_use)
 		send_sig(SIGALRM, vm->thread, 1);
@@ -720,6 +736,10 @@ static int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 
 	switch (action) {
 	case MEM_GOING_ONLINE:
+		/* The device may have taken the memory with it. */
+		if (READ_ONCE(vm->detached))
+			return notifier_from_errno(-ENODEV);
+		fallthrough;
 	case MEM_GOING_OFFLINE:
 		mutex_lock(&vm->pages);
 		vm->hotplugging = true;
@@ -782,13 +802,29 @@ static void virtio_mem_set_plugged(struct virtio_mem *vm, unsigned long block,
 	}
 }
 
+/*
+ * The notifier may hold the lock for long, when somebody takes memory offline
+ * that is in use.  Returns false when the thread is to rest meanwhile.
+ */
+static bool virtio_mem_lock_pages(struct virtio_mem *vm)
+{
+	bool locked;
+
+	wait_event_idle(vm->wait, (locked = mutex_trylock(&vm->pages)) ||
+			READ_ONCE(vm->leave));
+	return locked;
+}
+
 /* Gives plugged blocks of a chunk that is added to Linux. */
 static void virtio_mem_give(struct virtio_mem *vm, unsigned long chunk,
 			    unsigned long block, unsigned long nr)
 {
 	unsigned long i;
 
-	mutex_lock(&vm->pages);
+	if (!virtio_mem_lock_pages(vm)) {
+		virtio_mem_doubt(vm, block, nr);
+		return;
+	}
 	virtio_mem_set_plugged(vm, block, nr, true);
 	for (i = block; vm->chunks[chunk].online && i < block + nr; i++)
 		virtio_mem_fake_online(vm, i);
@@ -814,7 +850,8 @@ static unsigned long virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
 {
 	unsigned long i;
 
-	mutex_lock(&vm->pages);
+	if (!virtio_mem_lock_pages(vm))
+		return 0;
 	for (i = 0; i < nr; i++) {
 		if (vm->chunks[chunk].online &&
 		    (!READ_ONCE(unplug_online) ||
@@ -960,7 +997,7 @@ static u64 virtio_mem_read_requested_size(const struct virtio_mem *vm)
  */
 static bool virtio_mem_changed(struct virtio_mem *vm)
 {
-	if (virtio_mem_leaving(vm) || virtqueue_is_broken(vm->vq))
+	if (READ_ONCE(vm->leave) || virtqueue_is_broken(vm->vq))
 		return true;
 	if (!atomic_xchg(&vm->changed, 0))
 		return false;
@@ -1089,6 +1126,42 @@ static bool virtio_mem_can_spare(u64 size)
 	return PFN_PHYS(max(si_mem_available(), 0L)) >= size + reserve;
 }
 
+/* Pages that a zone can hand out without getting low. */
+static unsigned long virtio_mem_zone_room(struct zone *zone)
+{
+	unsigned long free = zone_page_state(zone, NR_FREE_PAGES);
+	unsigned long reserve = high_wmark_pages(zone) +
+				zone->lowmem_reserve[ZONE_MOVABLE];
+
+	return populated_zone(zone) && free > reserve ? free - reserve : 0;
+}
+
+/*
+ * Whether other nodes can take what a chunk has in use: offlining moves pages
+ * only there if there are any, whatever policies say.  A guess from samples.
+ */
+static bool virtio_mem_fits_elsewhere(struct virtio_mem *vm,
+				      unsigned long chunk)
+{
+	unsigned long pfn = PHYS_PFN(virtio_mem_chunk_addr(vm, chunk));
+	unsigned long nr = PHYS_PFN(vm->chunk_size);
+	int nid, own = pfn_to_nid(pfn);
+	unsigned long room = 0;
+	bool alone = true;
+
+	for_each_node_state(nid, N_MEMORY) {
+		struct zone *zones = NODE_DATA(nid)->node_zones;
+		int i;
+
+		if (nid == own)
+			continue;
+		alone = false;
+		for (i = 0; i < MAX_NR_ZONES; i++)
+			room += virtio_mem_zone_room(&zones[i]);
+	}
+	return alone || virtio_mem_pages_in_use(pfn, nr) <= room;
+}
+
 static bool virtio_mem_may_remove(struct virtio_mem *vm, unsigned long chunk)
 {
 	if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ADDED)
@@ -1102,7 +1175,8 @@ static bool virtio_mem_try_remove(struct virtio_mem *vm, unsigned long chunk,
 				  unsigned long plugged)
 {
 	if (READ_ONCE(vm->chunks[chunk].online) &&
-	    !virtio_mem_can_spare(plugged * vm->block_size))
+	    !(virtio_mem_can_spare(plugged * vm->block_size) &&
+	      virtio_mem_fits_elsewhere(vm, chunk)))
 		return false;
 	return !virtio_mem_remove_chunk(vm, chunk);
 }
@@ -1236,9 +1310,9 @@ static int virtio_mem_settle_run(struct virtio_mem *vm, unsigned long block,
 				VIRTIO_MEM_STATE_UNPLUGGED))
 			continue;
 		if (plugged)
-			dev_err(&vm->vdev->dev,
-				"%lu blocks from %lu are in use, but were unplugged: what they held is lost\n",
-				part, block);
+			dev_err_ratelimited(&vm->vdev->dev,
+					    "%lu blocks from %lu are in use, but were unplugged: what they held is lost\n",
+					    part, block);
 		rc = virtio_mem_request(vm, plugged ? VIRTIO_MEM_REQ_PLUG :
 					VIRTIO_MEM_REQ_UNPLUG, block, part);
 		if (rc)
@@ -1551,6 +1625,8 @@ static int virtio_mem_thread(void *data)
 		if (virtio_mem_begin_pass(vm)) {
 			virtio_mem_pass(vm);
 			virtio_mem_end_pass(vm);
+		} else {
+			vm->retry = 0;	/* whoever ends the rest wakes us */
 		}
 		if (vm->kept)
 			virtio_mem_left_behind(vm);
@@ -1908,15 +1984,23 @@ static struct virtio_driver virtio_mem_driver = {
 };
 
 /*
- * All threads rest while the machine sleeps.  They have to do so before the
- * hibernation code takes the lock that they may wait for.
+ * No thread works while the machine sleeps.  They stop before the hibernation
+ * code takes the lock that they may wait for.
  */
 static void virtio_mem_sleep(void)
 {
+	struct virtio_mem *vm;
+
+	rcu_read_lock();
 	spin_lock(&virtio_mem_rest_lock);
 	virtio_mem_asleep = true;
+	list_for_each_entry_rcu(vm, &virtio_mem_devices, list) {
+		vm->leave = true;
+		wake_up(&vm->wait);
+	}
 	spin_unlock(&virtio_mem_rest_lock);
-	wait_event(virtio_mem_rested, !READ_ONCE(virtio_mem_nr_awake));
+	rcu_read_unlock();
+	wait_event(virtio_mem_rested, !READ_ONCE(virtio_mem_nr_working));
 }
 
 static void virtio_mem_wake_up(void)
