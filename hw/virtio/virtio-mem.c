@@ -15,11 +15,10 @@
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/log.h"
-#include "qemu/main-loop.h"
+#include "qemu/queue.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
-#include "block/aio.h"
 #include "exec/cpu-common.h"
 #include "hw/boards.h"
 #include "hw/qdev-properties.h"
@@ -44,7 +43,9 @@
 
 /*
  * A system reset unplugs all memory; a reset of the device alone does not
- * (D13, D14).  Only an object of its own is told which of them it is.
+ * (D13, D14).  Only an object of its own is told which of them it is.  One for
+ * all devices, that stays: a system reset may remove a device, but what is
+ * being reset can't be unregistered meanwhile.
  */
 #define TYPE_VIRTIO_MEM_SYSTEM_RESET "virtio-mem-system-reset"
 OBJECT_DECLARE_SIMPLE_TYPE(VirtIOMEMSystemReset, VIRTIO_MEM_SYSTEM_RESET)
@@ -53,8 +54,10 @@ struct VirtIOMEMSystemReset {
     Object parent_obj;
 
     ResettableState state;
-    VirtIOMEM *vmem;
 };
+
+static QLIST_HEAD(, VirtIOMEM) realized_devices =
+    QLIST_HEAD_INITIALIZER(realized_devices);
 
 /* A range of blocks that a request names, as offset and size in the region. */
 typedef struct BlockRange {
@@ -181,27 +184,32 @@ static int virtio_mem_discard(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
     return ret;
 }
 
+static void virtio_mem_set_all_unplugged(VirtIOMEM *vmem)
+{
+    uint64_t offset = 0, size;
+
+    if (!vmem->blocks.nb_plugged) {
+        return;
+    }
+    virtio_mem_notify_discard_all(vmem);
+    while ((size = virtio_mem_blocks_next(&vmem->blocks, &offset,
+                                          virtio_mem_region_size(vmem),
+                                          true))) {
+        virtio_mem_blocks_set(&vmem->blocks, offset, size, false);
+    }
+    virtio_mem_plugged_size_changed(vmem);
+}
+
 /*
  * Discards the whole region in one go, not just what is plugged: that costs no
  * more, and takes back what a guest left in unplugged blocks.
  */
 static int virtio_mem_unplug_all(VirtIOMEM *vmem)
 {
-    bool any = vmem->blocks.nb_plugged;
-    uint64_t region_size = virtio_mem_region_size(vmem);
-    uint64_t offset = 0, size;
-
-    if (virtio_mem_discard(vmem, 0, region_size)) {
+    if (virtio_mem_discard(vmem, 0, virtio_mem_region_size(vmem))) {
         return -EBUSY;
     }
-    if (any) {
-        virtio_mem_notify_discard_all(vmem);
-        while ((size = virtio_mem_blocks_next(&vmem->blocks, &offset,
-                                              region_size, true))) {
-            virtio_mem_blocks_set(&vmem->blocks, offset, size, false);
-        }
-        virtio_mem_plugged_size_changed(vmem);
-    }
+    virtio_mem_set_all_unplugged(vmem);
     trace_virtio_mem_unplugged_all();
     /* D08: only here may it shrink.  D09: and nobody is notified. */
     virtio_mem_set_usable_size(vmem, virtio_mem_usable_size(vmem));
@@ -489,14 +497,15 @@ static ResettableState *virtio_mem_system_reset_get_state(Object *obj)
 /* D16, D17: a wake-up keeps the blocks, a snapshot brings its own. */
 static void virtio_mem_system_reset_hold(Object *obj, ResetType type)
 {
-    VirtIOMEM *vmem = VIRTIO_MEM_SYSTEM_RESET(obj)->vmem;
+    VirtIOMEM *vmem;
 
-    if (!vmem || type == RESET_TYPE_WAKEUP ||
-        type == RESET_TYPE_SNAPSHOT_LOAD) {
+    if (type == RESET_TYPE_WAKEUP || type == RESET_TYPE_SNAPSHOT_LOAD) {
         return;
     }
     /* When it fails the blocks stay plugged, and the guest unplugs them. */
-    virtio_mem_unplug_all(vmem);
+    QLIST_FOREACH(vmem, &realized_devices, next) {
+        virtio_mem_unplug_all(vmem);
+    }
 }
 
 static void virtio_mem_system_reset_class_init(ObjectClass *klass, void *data)
@@ -507,31 +516,14 @@ static void virtio_mem_system_reset_class_init(ObjectClass *klass, void *data)
     rc->phases.hold = virtio_mem_system_reset_hold;
 }
 
-static void virtio_mem_system_reset_register(VirtIOMEM *vmem)
+static void virtio_mem_system_reset_register_once(void)
 {
-    Object *obj = object_new(TYPE_VIRTIO_MEM_SYSTEM_RESET);
+    static Object *obj;
 
-    vmem->system_reset = VIRTIO_MEM_SYSTEM_RESET(obj);
-    vmem->system_reset->vmem = vmem;
-    qemu_register_resettable(obj);
-}
-
-static void virtio_mem_system_reset_forget(void *opaque)
-{
-    qemu_unregister_resettable(OBJECT(opaque));
-    object_unref(OBJECT(opaque));
-}
-
-/*
- * A system reset may be what removes the device, after a device_del that the
- * guest did not answer: what is being reset can't be unregistered meanwhile.
- */
-static void virtio_mem_system_reset_unregister(VirtIOMEM *vmem)
-{
-    vmem->system_reset->vmem = NULL;
-    aio_bh_schedule_oneshot(qemu_get_aio_context(),
-                            virtio_mem_system_reset_forget, vmem->system_reset);
-    vmem->system_reset = NULL;
+    if (!obj) {
+        obj = object_new(TYPE_VIRTIO_MEM_SYSTEM_RESET);
+        qemu_register_resettable(obj);
+    }
 }
 
 /* What the user configured */
@@ -780,7 +772,8 @@ static void virtio_mem_realize(DeviceState *dev, Error **errp)
     host_memory_backend_set_mapped(vmem->memdev, true);
     memory_region_set_ram_discard_manager(&vmem->memdev->mr,
                                           RAM_DISCARD_MANAGER(vmem));
-    virtio_mem_system_reset_register(vmem);
+    virtio_mem_system_reset_register_once();
+    QLIST_INSERT_HEAD(&realized_devices, vmem, next);
 }
 
 static void virtio_mem_unrealize(DeviceState *dev)
@@ -788,9 +781,10 @@ static void virtio_mem_unrealize(DeviceState *dev)
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
     VirtIOMEM *vmem = VIRTIO_MEM(dev);
 
+    QLIST_REMOVE(vmem, next);
     /* A guest can let go of the whole slot whenever it likes. */
-    virtio_mem_unplug_all(vmem);
-    virtio_mem_system_reset_unregister(vmem);
+    virtio_mem_discard(vmem, 0, virtio_mem_region_size(vmem));
+    virtio_mem_set_all_unplugged(vmem);
     memory_region_set_ram_discard_manager(&vmem->memdev->mr, NULL);
     host_memory_backend_set_mapped(vmem->memdev, false);
     virtio_del_queue(vdev, 0);

@@ -227,3 +227,25 @@ def test_hot_unplug_inaccessible(hot_vm):
     hot_plug(hot_vm, unplugged_inaccessible="off")
     with pytest.raises(QMPError, match="'unplugged-inaccessible' is not on"):
         hot_vm.qmp("device_del", id="hot")
+
+
+def test_reset_finishes_hot_unplug(tmp_path):
+    """Be removed by a system reset that has to wait for another device."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(MIB))
+    disk_arguments = [
+        "-device", "pcie-root-port,id=pci.9,chassis=9",
+        "-blockdev", f"driver=file,filename={disk},node-name=disk",
+        "-device", "virtio-blk-pci,drive=disk,id=disk0"]
+    with VM("reset-hot-unplug", [Device("vm0", GIB)], guest=False,
+            arguments=disk_arguments) as vm:
+        hot_plug(vm)
+        vm.qmp("blockdev-add", driver="null-co", node_name="slow", size=MIB,
+               latency_ns=200_000_000)
+        vm.qmp("blockdev-mirror", job_id="copy", device="disk", target="slow",
+               sync="full", speed=65536)
+        vm.qmp("device_del", id="hot")
+        vm.qmp("set-action", reboot="reset")
+        vm.qmp("system_reset")
+        vm.wait_for("the device to go",
+                    lambda: list(vm.devices()) == ["vm0"])

@@ -34,7 +34,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOMEM, VIRTIO_MEM)
 /* The smallest block that makes sense to discard and to track. */
 #define VIRTIO_MEM_MIN_BLOCK_SIZE (1 * MiB)
 
-typedef struct VirtIOMEMSystemReset VirtIOMEMSystemReset;
 
 /**
  * VirtIOMEMBlocks:
@@ -68,7 +67,7 @@ struct VirtIOMEM {
 
     QLIST_HEAD(, RamDiscardListener) discard_listeners;
     NotifierList size_change_notifiers;
-    VirtIOMEMSystemReset *system_reset;
+    QLIST_ENTRY(VirtIOMEM) next;        /* among all realized devices */
     Error *migration_blocker;
 };
 
