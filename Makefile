@@ -22,6 +22,8 @@ export ACCEL
 # Mistakes are told before anything is built.
 $(foreach dir,QEMU_SRC KDIR LINUX_SRC,$(if $($(dir)),$(if \
 	$(wildcard $($(dir))/.),,$(error $(dir)=$($(dir)): no such directory))))
+$(if $(shell echo '$(JOBS)' | grep -x '[1-9][0-9]*'),,$(error \
+	JOBS=$(JOBS): not a number from 1 on))
 $(if $(filter $(ACCEL),tcg kvm),,$(error ACCEL=$(ACCEL): only tcg and kvm work))
 
 PYTHON       := /usr/bin/python3
@@ -234,4 +236,4 @@ check: qemu guest linux-src | $(STAMP)/packages-check ## all tests; the last lin
 
 .PHONY: clean
 clean: ## remove what was built, keep what was fetched
-	@find $(B) -mindepth 1 -maxdepth 1 ! -name fetch ! -name apt -exec rm -rf {} +
+	@[ ! -d $(B) ] || find $(B) -mindepth 1 -maxdepth 1 ! -name fetch ! -name apt -exec rm -rf {} +

@@ -85,6 +85,23 @@ static int do_write(char **argv)
 	return wrote < 0 ? -1 : answer(true, "");
 }
 
+/* A write that may take for ever: answers at once. */
+static int do_write_later(char **argv)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return fail("fork");
+	if (!pid)
+		_exit(!!do_write(argv));
+	return answer(true, "");
+}
+
+static int do_echo(char **argv)
+{
+	return answer(true, "%s", argv[0]);
+}
+
 static int do_list(char **argv)
 {
 	DIR *dir = opendir(argv[0]);
@@ -176,7 +193,9 @@ struct verb {
 static const struct verb verbs[] = {
 	{ "read",	1, 1, do_read },
 	{ "write",	2, 2, do_write },
+	{ "write-later", 2, 2, do_write_later },
 	{ "list",	1, 1, do_list },
+	{ "echo",	1, 1, do_echo },
 	{ "load",	1, 2, do_load },
 	{ "unload",	1, 1, do_unload },
 	{ "dmesg",	0, 0, do_dmesg },
@@ -205,7 +224,7 @@ static int run(char *line)
 		argv[argc] = argc + 1 == verb->max_args ?
 			     line : strsep(&line, " "), argc++;
 	if (argc < verb->min_args)
-		return answer(false, "%s: needs %d arguments", name,
+		return answer(false, "%s: arguments needed: %d", name,
 			      verb->min_args);
 	return verb->run(argv);
 }

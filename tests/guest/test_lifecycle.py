@@ -5,6 +5,7 @@ import pytest
 
 from testvm import GIB, MIB, Device, GuestError
 
+MEMORY_DIR = "/sys/devices/system/memory"
 DRIVER = "/sys/bus/virtio/drivers/virtio_mem"
 # A slot with a second function, which leaves with the first.
 SLOT = ["-device", "virtio-rng-pci,id=first,addr=8.0,multifunction=on"]
@@ -86,3 +87,55 @@ def test_hibernate_in_a_resize(boot):
         with pytest.raises(GuestError):     # there is no swap space
             vm.guest.write("/sys/power/state", "disk")
         vm.wait_exact(vm0=size)
+
+
+def begin_stuck_offlining(vm):
+    """Someone takes memory offline that can't go, and keeps trying."""
+    vm.guest.pin("page", 65536)
+    plugged = [number for number, state in vm.guest.memory_blocks().items()
+               if number >= 32 and state == "online"]
+    for number in plugged:
+        vm.guest.write_later(f"{MEMORY_DIR}/memory{number}/state", "offline")
+    vm.wait_for("a page that can't go",
+                lambda: "failed" in vm.guest.dmesg())
+
+
+def test_unbind_while_offlining_is_stuck(boot):
+    """Let go of the device while its thread waits for a stuck offlining."""
+    vm = boot()
+    vm.resize_exact(vm0=130 * MIB)
+    begin_stuck_offlining(vm)
+    vm.resize("vm0", 192 * MIB)
+    vm.wait_for("the driver to plug", lambda: vm.size("vm0") > 130 * MIB)
+    name, = bound(vm.guest)
+    vm.guest.write(f"{DRIVER}/unbind", name)
+    vm.guest.drop("page")
+    vm.guest.write(f"{DRIVER}/bind", name)
+    vm.wait_for_size("vm0", 192 * MIB)
+
+
+def test_sleep_while_offlining_is_stuck(boot):
+    """Sleep while the device's thread waits for a stuck offlining."""
+    vm = boot()
+    vm.resize_exact(vm0=256 * MIB)
+    begin_stuck_offlining(vm)
+    vm.resize("vm0", GIB)
+    vm.sleep()
+    vm.guest.drop("page")
+    vm.wait_for_size("vm0", GIB)
+
+
+def test_no_onlining_without_device(boot):
+    """Refuse to bring memory online whose device may be gone."""
+    vm = boot(cmdline="memhp_default_state=offline")
+    vm.resize("vm0", 256 * MIB)
+    vm.wait_for_size("vm0", 256 * MIB)
+    vm.wait_for_log("256 MiB wait to be onlined")
+    block = max(vm.guest.memory_blocks())
+    name, = bound(vm.guest)
+    vm.guest.write(f"{DRIVER}/unbind", name)
+    with pytest.raises(GuestError):
+        vm.guest.set_memory_block(block, "online_movable")
+    vm.guest.write(f"{DRIVER}/bind", name)
+    vm.guest.set_memory_block(block, "online_movable")
+    assert vm.guest.mem_total() == vm.boot_total + 128 * MIB

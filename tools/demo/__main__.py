@@ -35,7 +35,12 @@ def arguments():
                         help="plain lines on a terminal, too")
     parser.add_argument("--pause", type=float, default=1, metavar="SECONDS",
                         help="time to look at what a step did (default 1)")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.pause < 0:
+        parser.error(f"--pause {options.pause}: not less than 0")
+    if not paths.qemu(options.qemu):
+        parser.error(f"--qemu {options.qemu}: no such program")
+    return options
 
 
 def machine(options):
@@ -45,6 +50,12 @@ def machine(options):
         cmdline += " init_on_alloc=0"
     return VM("demo", steps.devices(), memory=steps.BOOT_MEMORY,
               nodes=steps.NODES, qemu=options.qemu, cmdline=cmdline)
+
+
+def hint():
+    """KVM may be there, and still not work."""
+    return "\nWithout ACCEL=kvm it may." if os.environ.get("ACCEL") == "kvm" \
+        else ""
 
 
 def boot(vm, show):
@@ -57,8 +68,8 @@ def boot(vm, show):
         vm.start()
     except VMLaunchFailure as error:    # as text it repeats the command line
         output = (error.output or "").strip()
-        raise DemoError(f"QEMU did not start: {output or error.__cause__}") \
-            from error
+        raise DemoError(f"QEMU did not start: {output or error.__cause__}"
+                        + hint()) from error
     show.done()
 
 
@@ -81,7 +92,7 @@ def demonstrate(options, vm, show):
             run.carry_out(steps.PLAN, options.driver)
             vm.check_clean()
     except (GuestError, OSError, QMPError) as error:
-        raise DemoError(last_words(vm) or error) from error
+        raise DemoError(f"{last_words(vm) or error}{hint()}") from error
     finally:
         vm.stop()
         show_run(run, show)

@@ -2,7 +2,7 @@
 """
 QEMU's command line as text to paste into a shell.  It is the one the demo
 uses, except that a monitor on the terminal stands for the demo's own control
-socket, and that files stand below the current directory where they can.
+socket, that a reboot does not end it, and that files stand below the current directory where they can.
 """
 
 import os
@@ -38,6 +38,7 @@ def ready_to_paste(argv):
     here = f"{os.getcwd()}{os.sep}"
     argv = [re.sub(r"path=[^,]*/test,", f"path={SOCKET},",
                    word.replace(here, "")) for word in argv]
+    argv.remove("-no-reboot")
     options = _options([*argv, "-monitor", "stdio"])
     lines = [options[0]]
     for option in options[1:]:

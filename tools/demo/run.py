@@ -39,8 +39,8 @@ class Sample:
 class Result:
     """How a step went; sizes in bytes."""
     title: str
-    start: float        # when the requested sizes were set, as in Sample
-    seconds: float      # until all had followed
+    start: float        # when it began, as in Sample
+    seconds: float      # from setting the sizes until all had followed
     mem_total: int      # exactly what it has to be, or there is no result
     given_back: int | None      # by the host's count; None: a growing step
     verified: int = 0   # bytes that were in use and kept their contents
@@ -71,6 +71,7 @@ class Run:
 
     def _one(self, step):
         guest = self.vm.guest
+        start = self._now()
         for node, size in step.touch.items():
             self._in_guest(f"the guest fills {human(size)}, and frees it",
                            guest.hold, f"touch{node}", size, 7, node)
@@ -81,7 +82,7 @@ class Run:
         if step.touch or step.hold:
             self._watch(self._pause)
             self.screen.note("resizing")
-        result = self._resize(step)
+        result = self._resize(step, start)
         for node, size in step.hold.items():
             self._in_guest(f"the guest verifies its {human(size)}",
                            guest.verify, f"hold{node}")
@@ -89,7 +90,7 @@ class Run:
             result.verified += size
         self.results.append(result)
 
-    def _resize(self, step):
+    def _resize(self, step, begun):
         before = self.sample()
         start = self._now()
         for device, size in step.sizes.items():
@@ -105,7 +106,7 @@ class Run:
                       for device, size in step.sizes.items())
         given_back = (sum(before.resident.values())
                       - sum(after.resident.values()))
-        return Result(step.title, start, seconds, after.mem_total,
+        return Result(step.title, begun, seconds, after.mem_total,
                       given_back if shrinks else None)
 
     def _insist_on_agreement(self):

@@ -109,7 +109,7 @@ class Plain(Screen):
         super().__init__(Console(force_terminal=False, color_system=None,
                                  width=100, file=sys.stdout), devices)
         self._shown = 0
-        self._sizes_shown = []
+        self._sizes_shown = set()
 
     def __enter__(self):
         return self
@@ -140,7 +140,7 @@ class Plain(Screen):
             self._sizes()
 
     def _sizes(self):
-        """Prints them, unless they are what was printed last."""
+        """Prints those that are not what was printed last."""
         self._shown = time.monotonic()
         lines = []
         for device in self.devices:
@@ -148,9 +148,10 @@ class Plain(Screen):
                      f"{device.node} {{}}, host resident {{}}")
             lines.append(sizes.format(*map(human, self.last.of(device))))
         lines.append(f"  guest MemTotal: {human(self.last.mem_total)}")
-        if lines != self._sizes_shown:
-            self.line("\n".join(lines))
-        self._sizes_shown = lines
+        for line in lines:
+            if line not in self._sizes_shown:
+                self.line(line)
+        self._sizes_shown = set(lines)
 
 
 class Terminal(Screen):

@@ -80,6 +80,10 @@ class Guest:
     def write(self, path, text):
         self.command("write", path, text)
 
+    def write_later(self, path, text):
+        """Begins a write that may not end before something else happens."""
+        self.command("write-later", path, text)
+
     def list(self, path):
         names = self.command("list", path).split("\n")
         return sorted(n for n in names if n and not n.startswith("."))
