@@ -232,7 +232,7 @@ demo: qemu guest | $(STAMP)/packages-demo ## watch a guest grow and shrink
 
 .PHONY: check
 check: qemu guest linux-src | $(STAMP)/packages-check ## all tests; the last line counts them
-	@$(PYTHON) -m pytest -q -p no:cacheprovider -n $(JOBS) --dist loadgroup $(TESTS)
+	@$(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) --dist loadgroup $(TESTS)
 
 .PHONY: clean
 clean: ## remove what was built, keep what was fetched

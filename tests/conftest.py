@@ -5,6 +5,8 @@ as the very last line, alone, the count.  A test's docstring completes the
 sentence "This test will ...".
 """
 
+from pathlib import Path
+
 import pytest
 
 MARKS = {"passed": "ok  ", "failed": "FAIL", "skipped": "skip"}
@@ -24,6 +26,9 @@ def pytest_runtest_makereport(item, call):
 
 def pytest_configure(config):
     config.counts = {"passed": 0, "failed": 0, "skipped": 0}
+    for path in config.args:
+        if not Path(path.split("::")[0]).exists():
+            raise pytest.UsageError(f"TESTS: {path}: no such file or folder")
     if _is_controller(config):
         config.pluginmanager.register(Lines(config), "result-lines")
 

@@ -97,7 +97,7 @@ def begin_stuck_offlining(vm):
     for number in plugged:
         vm.guest.write_later(f"{MEMORY_DIR}/memory{number}/state", "offline")
     vm.wait_for("a page that can't go",
-                lambda: "failed" in vm.guest.dmesg())
+                lambda: "failed ret:" in vm.guest.dmesg())
 
 
 def test_unbind_while_offlining_is_stuck(boot):
