@@ -73,7 +73,7 @@ def test_no_hibernation_while_plugged(boot):
     """Refuse to hibernate with plugged memory, which the image would lose."""
     vm = boot()
     vm.resize_exact(vm0=GIB)
-    with pytest.raises(GuestError):
+    with pytest.raises(GuestError, match="busy"):
         vm.guest.write("/sys/power/state", "disk")
     vm.wait_for_log("cannot hibernate: 1024 MiB are plugged")
     vm.resize_exact(vm0=0)
