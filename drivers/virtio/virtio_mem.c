@@ -19,6 +19,7 @@
 #include <linux/bitmap.h>
 #include <linux/completion.h>
 #include <linux/crash_dump.h>
+#include <linux/device/bus.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/memory.h>
@@ -137,6 +138,7 @@ struct virtio_mem {
 	struct virtio_device *vdev;	/* NULL while no driver is bound */
 	struct list_head list;		/* in virtio_mem_devices */
 	bool gone;			/* from there; about to be freed */
+	bool lost;			/* the device itself is gone */
 
 	/* Under virtio_mem_rest_lock */
 	enum virtio_mem_phase phase;
@@ -680,8 +682,11 @@ static unsigned long virtio_mem_pages_in_use(unsigned long pfn,
 	unsigned long end = pfn + nr, in_use = 0;
 
 	for (; pfn < end; pfn += stride) {
-		struct page *page = compound_head(pfn_to_page(pfn));
+		struct page *page = pfn_to_online_page(pfn);
 
+		if (!page)
+			continue;
+		page = compound_head(page);
 		if (page_ref_count(page) && !PageOffline(page))
 			in_use += stride;
 	}
@@ -736,12 +741,13 @@ static int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 
 	switch (action) {
 	case MEM_GOING_ONLINE:
-		/* The device may have taken the memory with it. */
-		if (READ_ONCE(vm->detached))
-			return notifier_from_errno(-ENODEV);
-		fallthrough;
 	case MEM_GOING_OFFLINE:
 		mutex_lock(&vm->pages);
+		/* The device took the memory with it. */
+		if (action == MEM_GOING_ONLINE && READ_ONCE(vm->lost)) {
+			mutex_unlock(&vm->pages);
+			return notifier_from_errno(-ENODEV);
+		}
 		vm->hotplugging = true;
 		if (action == MEM_GOING_OFFLINE) {
 			virtio_mem_release_unplugged(vm, mn, true);
@@ -1136,30 +1142,50 @@ static unsigned long virtio_mem_zone_room(struct zone *zone)
 	return populated_zone(zone) && free > reserve ? free - reserve : 0;
 }
 
+/* About how many pages a node can take, in zones up to the highest. */
+static unsigned long virtio_mem_node_room(int nid, enum zone_type highest)
+{
+	struct pglist_data *node = NODE_DATA(nid);
+	/* Clean page cache makes room. */
+	long room = atomic_long_read(&node->vm_stat[NR_ACTIVE_FILE]) +
+		    atomic_long_read(&node->vm_stat[NR_INACTIVE_FILE]) -
+		    atomic_long_read(&node->vm_stat[NR_FILE_DIRTY]);
+	int zone;
+
+	room = max(room, 0L);
+	for (zone = 0; zone <= highest; zone++)
+		room += virtio_mem_zone_room(&node->node_zones[zone]);
+	return room;
+}
+
 /*
  * Whether other nodes can take what a chunk has in use: offlining moves pages
- * only there if there are any, whatever policies say.  A guess from samples.
+ * only there if there are any, whatever policies say.  A guess from samples,
+ * and in vain where a chunk can only be taken as a whole.
  */
 static bool virtio_mem_fits_elsewhere(struct virtio_mem *vm,
 				      unsigned long chunk)
 {
 	unsigned long pfn = PHYS_PFN(virtio_mem_chunk_addr(vm, chunk));
-	unsigned long nr = PHYS_PFN(vm->chunk_size);
-	int nid, own = pfn_to_nid(pfn);
-	unsigned long room = 0;
-	bool alone = true;
+	unsigned long in_use, room = 0;
+	enum zone_type highest;
+	struct page *page;
+	int nid;
 
-	for_each_node_state(nid, N_MEMORY) {
-		struct zone *zones = NODE_DATA(nid)->node_zones;
-		int i;
+	if (num_node_state(N_MEMORY) == 1 ||
+	    vm->unit_blocks == vm->chunk_blocks)
+		return true;
+	if (!virtio_mem_lock_pages(vm))
+		return false;
+	in_use = virtio_mem_pages_in_use(pfn, PHYS_PFN(vm->chunk_size));
+	page = pfn_to_online_page(pfn);
+	highest = page ? page_zonenum(page) : ZONE_NORMAL;
+	mutex_unlock(&vm->pages);
 
-		if (nid == own)
-			continue;
-		alone = false;
-		for (i = 0; i < MAX_NR_ZONES; i++)
-			room += virtio_mem_zone_room(&zones[i]);
-	}
-	return alone || virtio_mem_pages_in_use(pfn, nr) <= room;
+	for_each_node_state(nid, N_MEMORY)
+		if (nid != vm->nid)
+			room += virtio_mem_node_room(nid, highest);
+	return in_use <= room;
 }
 
 static bool virtio_mem_may_remove(struct virtio_mem *vm, unsigned long chunk)
@@ -1909,8 +1935,10 @@ static int virtio_mem_probe(struct virtio_device *vdev)
 	}
 	mutex_lock(&virtio_mem_devices_mutex);
 	vm = virtio_mem_create(vdev);
-	if (!IS_ERR(vm))
+	if (!IS_ERR(vm)) {
 		vm->vdev = vdev;
+		vm->lost = false;
+	}
 	mutex_unlock(&virtio_mem_devices_mutex);
 	if (IS_ERR(vm))
 		return PTR_ERR(vm);
@@ -2065,6 +2093,29 @@ static struct notifier_block virtio_mem_pm_notifier = {
 	.notifier_call = virtio_mem_pm_notify,
 };
 
+/*
+ * Tells a device that goes from a driver that does: only the first takes the
+ * memory along, so that it must not come online any more.
+ */
+static int virtio_mem_bus_notify(struct notifier_block *nb,
+				 unsigned long action, void *data)
+{
+	struct virtio_mem *vm;
+
+	if (action != BUS_NOTIFY_DEL_DEVICE)
+		return NOTIFY_DONE;
+	mutex_lock(&virtio_mem_devices_mutex);
+	list_for_each_entry(vm, &virtio_mem_devices, list)
+		if (vm->vdev && data == &vm->vdev->dev)
+			WRITE_ONCE(vm->lost, true);
+	mutex_unlock(&virtio_mem_devices_mutex);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block virtio_mem_bus_notifier = {
+	.notifier_call = virtio_mem_bus_notify,
+};
+
 static int __init virtio_mem_init(void)
 {
 	int rc = register_pm_notifier(&virtio_mem_pm_notifier);
@@ -2073,13 +2124,25 @@ static int __init virtio_mem_init(void)
 		return rc;
 	rc = register_virtio_driver(&virtio_mem_driver);
 	if (rc)
-		unregister_pm_notifier(&virtio_mem_pm_notifier);
+		goto err_pm;
+	rc = bus_register_notifier(virtio_mem_driver.driver.bus,
+				   &virtio_mem_bus_notifier);
+	if (rc)
+		goto err_driver;
+	return 0;
+
+err_driver:
+	unregister_virtio_driver(&virtio_mem_driver);
+err_pm:
+	unregister_pm_notifier(&virtio_mem_pm_notifier);
 	return rc;
 }
 module_init(virtio_mem_init);
 
 static void __exit virtio_mem_exit(void)
 {
+	bus_unregister_notifier(virtio_mem_driver.driver.bus,
+				&virtio_mem_bus_notifier);
 	unregister_virtio_driver(&virtio_mem_driver);
 	unregister_pm_notifier(&virtio_mem_pm_notifier);
 }

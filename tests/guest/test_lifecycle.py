@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The device leaves, or the guest sleeps, at the worst moment: in a resize."""
 
+import random
+import time
+
 import pytest
 
 from testvm import GIB, MIB, Device, GuestError
@@ -126,16 +129,52 @@ def test_sleep_while_offlining_is_stuck(boot):
 
 
 def test_no_onlining_without_device(boot):
-    """Refuse to bring memory online whose device may be gone."""
-    vm = boot(cmdline="memhp_default_state=offline")
+    """Refuse to bring memory online whose device has gone, and only then."""
+    vm = boot(Device("vm0", GIB, options={"addr": "8.1"}), machine="pc",
+              arguments=SLOT, cmdline="memhp_default_state=offline")
     vm.resize("vm0", 256 * MIB)
     vm.wait_for_size("vm0", 256 * MIB)
     vm.wait_for_log("256 MiB wait to be onlined")
-    block = max(vm.guest.memory_blocks())
+    *_, first, second = sorted(vm.guest.memory_blocks())
     name, = bound(vm.guest)
     vm.guest.write(f"{DRIVER}/unbind", name)
-    with pytest.raises(GuestError):
-        vm.guest.set_memory_block(block, "online_movable")
-    vm.guest.write(f"{DRIVER}/bind", name)
-    vm.guest.set_memory_block(block, "online_movable")
+    vm.guest.set_memory_block(first, "online_movable")
     assert vm.guest.mem_total() == vm.boot_total + 128 * MIB
+    vm.guest.set_memory_block(first, "offline")
+    vm.guest.write(f"{DRIVER}/bind", name)
+    vm.qmp("device_del", id="first")
+    vm.wait_for("the slot to be empty", lambda: not vm.devices())
+    with pytest.raises(GuestError, match="No such device"):
+        vm.guest.set_memory_block(second, "online_movable")
+
+
+def test_unbind_any_time(boot, seed):
+    """Lose no memory when the device goes and comes back at random moments."""
+    rng = random.Random(seed)
+    vm = boot()
+    name, = bound(vm.guest)
+    for size in (4 * GIB, 130 * MIB, 6 * GIB, 2 * GIB, 5 * GIB, 0):
+        vm.resize("vm0", size)
+        time.sleep(rng.uniform(0, 0.2))
+        vm.guest.write(f"{DRIVER}/unbind", name)
+        vm.guest.write(f"{DRIVER}/bind", name)
+        vm.wait_exact(vm0=size)
+
+
+def test_unbind_while_blocks_are_pinned(boot):
+    """Bring back online what went offline before a pinned page ended it."""
+    vm = boot(Device("vm0", 2 * GIB, block_size=2 * GIB))
+    vm.resize_exact(vm0=2 * GIB)
+    vm.guest.hold("first", 900 * MIB)   # so that the page is in the middle
+    vm.guest.pin("page", 65536)
+    vm.guest.drop("first")
+    vm.resize("vm0", 0)
+    vm.wait_for("the first blocks to go",
+                lambda: "offline" in vm.guest.memory_blocks().values())
+    vm.resize("vm0", 2 * GIB)
+    name, = bound(vm.guest)
+    vm.guest.write(f"{DRIVER}/unbind", name)
+    vm.wait_for_log("in use without its device")
+    vm.guest.write(f"{DRIVER}/bind", name)
+    vm.wait_exact(vm0=2 * GIB)
+    vm.guest.drop("page")
