@@ -144,7 +144,6 @@ struct virtio_mem {
 	enum virtio_mem_phase phase;
 	bool detached;			/* no queue to work with */
 	bool leave;			/* the thread leaves its pass, then rests */
-	bool kept;			/* it left with the module's reference */
 
 	/* Fixed while the structure lives */
 	u64 addr;			/* of the region, physical */
@@ -180,6 +179,7 @@ struct virtio_mem {
 	int reported;			/* how this resize ended; 1: not yet */
 	bool again;			/* another pass has to follow this one */
 	bool settled;			/* the device agrees with the map */
+	bool kept;			/* left behind, it has the module's reference */
 	struct virtio_mem_run doubt;	/* blocks whose response was lost */
 	struct task_struct *thread;	/* lives as long as the structure */
 	struct virtio_mem_offlining offlining;
@@ -254,12 +254,17 @@ static bool virtio_mem_owns(const struct virtio_mem *vm, u64 addr)
 	       addr < virtio_mem_chunks_end(vm);
 }
 
+static unsigned long virtio_mem_usable_blocks(const struct virtio_mem *vm)
+{
+	return div64_u64(vm->usable_size, vm->block_size);
+}
+
 /* How many blocks of a chunk lie in the usable region, from its start. */
 static unsigned long virtio_mem_chunk_usable(const struct virtio_mem *vm,
 					     unsigned long chunk)
 {
 	unsigned long first = virtio_mem_chunk_block(vm, chunk);
-	unsigned long usable = div64_u64(vm->usable_size, vm->block_size);
+	unsigned long usable = virtio_mem_usable_blocks(vm);
 
 	return usable <= first ? 0 : min(usable - first, vm->chunk_blocks);
 }
@@ -416,18 +421,24 @@ static int virtio_mem_await_response(struct virtio_mem *vm)
 }
 
 /* Returns 0, -EINTR when the thread is to rest, or -EAGAIN: nothing was sent. */
-static int virtio_mem_send(struct virtio_mem *vm,
-			   const struct virtio_mem_req *what)
+static int virtio_mem_send(struct virtio_mem *vm, u16 type,
+			   unsigned long block, unsigned long nr)
 {
 	struct scatterlist req, resp, *sgs[] = { &req, &resp };
+	u64 addr = vm->addr + block * vm->block_size;
 
 	if (READ_ONCE(vm->leave))
-		return -EINTR;
+		return -EINTR;	/* there may be no device any more */
 	/* The buffers still belong to a request that no one waited for. */
 	if (vm->in_flight && virtio_mem_await_response(vm))
 		return -EAGAIN;
 
-	vm->req = *what;
+	memset(&vm->req, 0, sizeof(vm->req));
+	vm->req.type = cpu_to_virtio16(vm->vdev, type);
+	if (nr) {	/* the three requests with a range lay it out alike */
+		vm->req.u.plug.addr = cpu_to_virtio64(vm->vdev, addr);
+		vm->req.u.plug.nb_blocks = cpu_to_virtio16(vm->vdev, nr);
+	}
 	memset(&vm->resp, 0xff, sizeof(vm->resp));
 	sg_init_one(&req, &vm->req, sizeof(vm->req));
 	sg_init_one(&resp, &vm->resp, sizeof(vm->resp));
@@ -440,10 +451,11 @@ static int virtio_mem_send(struct virtio_mem *vm,
 	return 0;
 }
 
-static int virtio_mem_exchange(struct virtio_mem *vm,
-			       const struct virtio_mem_req *what)
+/* @nr is 0 for the request that has no range. */
+static int virtio_mem_exchange(struct virtio_mem *vm, u16 type,
+			       unsigned long block, unsigned long nr)
 {
-	int rc = virtio_mem_send(vm, what);
+	int rc = virtio_mem_send(vm, type, block, nr);
 
 	cond_resched();		/* a fast device would never let us sleep */
 	if (!rc)
@@ -478,17 +490,8 @@ static bool virtio_mem_refused(int rc)
 static int virtio_mem_request(struct virtio_mem *vm, u16 type,
 			      unsigned long block, unsigned long nr)
 {
-	u64 addr = vm->addr + block * vm->block_size;
-	struct virtio_mem_req req = { };
-	int rc;
+	int rc = virtio_mem_exchange(vm, type, block, nr);
 
-	if (READ_ONCE(vm->leave))
-		return -EINTR;	/* there may be no device any more */
-	/* The three requests with a range lay it out the same way. */
-	req.type = cpu_to_virtio16(vm->vdev, type);
-	req.u.plug.addr = cpu_to_virtio64(vm->vdev, addr);
-	req.u.plug.nb_blocks = cpu_to_virtio16(vm->vdev, nr);
-	rc = virtio_mem_exchange(vm, &req);
 	if (rc && !virtio_mem_refused(rc))
 		dev_warn_ratelimited(&vm->vdev->dev,
 				     "request %u for %lu blocks from %lu failed: %d\n",
@@ -1350,8 +1353,7 @@ static int virtio_mem_settle_run(struct virtio_mem *vm, unsigned long block,
 static int virtio_mem_settle(struct virtio_mem *vm, unsigned long block,
 			     unsigned long nr)
 {
-	unsigned long usable = div64_u64(vm->usable_size, vm->block_size);
-	unsigned long end = min(block + nr, usable);
+	unsigned long end = min(block + nr, virtio_mem_usable_blocks(vm));
 	unsigned long run;
 	int rc = 0;
 
@@ -1384,16 +1386,13 @@ static void virtio_mem_forget_plugged(struct virtio_mem *vm)
 /* Memory that a kernel or driver plugged that is gone belongs to nobody. */
 static int virtio_mem_unplug_left_over(struct virtio_mem *vm)
 {
-	const struct virtio_mem_req req = {
-		.type = cpu_to_virtio16(vm->vdev, VIRTIO_MEM_REQ_UNPLUG_ALL),
-	};
 	u64 plugged;
 	int rc;
 
 	virtio_cread_le(vm->vdev, struct virtio_mem_config, plugged_size,
 			&plugged);
 	if (plugged) {
-		rc = virtio_mem_exchange(vm, &req);
+		rc = virtio_mem_exchange(vm, VIRTIO_MEM_REQ_UNPLUG_ALL, 0, 0);
 		if (rc)
 			return rc;
 		dev_info(&vm->vdev->dev, "unplugged %llu MiB that were left over\n",
@@ -1456,8 +1455,8 @@ static void virtio_mem_free(struct virtio_mem *vm)
 }
 
 /*
- * Shows the device to the memory hotplug code.  Like all that follows up to
- * virtio_mem_create(), called with virtio_mem_devices_mutex held.
+ * Shows the device to the memory hotplug code.  Called, as what undoes it, with
+ * virtio_mem_devices_mutex held.
  */
 static int virtio_mem_publish(struct virtio_mem *vm)
 {
@@ -1768,15 +1767,10 @@ static int virtio_mem_alloc_maps(struct virtio_device *vdev,
 static int virtio_mem_create_thread(struct virtio_device *vdev,
 				    struct virtio_mem *vm)
 {
-	struct task_struct *thread;
-
 	vm->detached = true;
-	thread = kthread_run(virtio_mem_thread, vm, "virtio_mem/%d",
-			     vdev->index);
-	if (IS_ERR(thread))
-		return PTR_ERR(thread);
-	vm->thread = thread;
-	return 0;
+	vm->thread = kthread_run(virtio_mem_thread, vm, "virtio_mem/%d",
+				 vdev->index);
+	return PTR_ERR_OR_ZERO(vm->thread);
 }
 
 static int virtio_mem_set_up(struct virtio_device *vdev, struct virtio_mem *vm)

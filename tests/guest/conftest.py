@@ -10,8 +10,25 @@ import pytest
 from testvm import GIB, VM, Device, paths
 
 
+DRIVER = "/sys/bus/virtio/drivers/virtio_mem"
+
+
 class Machine(VM):
     """A VM that knows how much memory its guest had at boot."""
+
+    def bound(self):
+        """The guest's names of the devices that the driver has."""
+        return [name for name in self.guest.list(DRIVER)
+                if name.startswith("virtio")]
+
+    def unbind(self):
+        """Takes its only device from the driver; returns what bind() wants."""
+        name, = self.bound()
+        self.guest.write(f"{DRIVER}/unbind", name)
+        return name
+
+    def bind(self, name):
+        self.guest.write(f"{DRIVER}/bind", name)
 
     def load(self, driver="ours", **parameters):
         self.boot_total = self.guest.mem_total()
@@ -30,6 +47,13 @@ class Machine(VM):
         expected = self.boot_total + self.plugged()
         self.wait_for(f"MemTotal to be {expected}",
                       lambda: self.guest.mem_total() == expected)
+
+    def begin_resize(self, device, size):
+        """Returns once the guest has begun, half way to the size."""
+        before = self.size(device)
+        self.resize(device, size)
+        self.wait_for("the resize to begin",
+                      lambda: self.size(device) != before)
 
     def resize_exact(self, **sizes):
         for device, size in sizes.items():

@@ -7,9 +7,8 @@ import time
 import pytest
 
 from testvm import GIB, MIB, Device, GuestError
+from testvm.guest import MEMORY_DIR
 
-MEMORY_DIR = "/sys/devices/system/memory"
-DRIVER = "/sys/bus/virtio/drivers/virtio_mem"
 # A slot with a second function, which leaves with the first.
 SLOT = ["-device", "virtio-rng-pci,id=first,addr=8.0,multifunction=on"]
 
@@ -17,26 +16,15 @@ BOTH_WAYS = pytest.mark.parametrize(
     "first, second", [(0, 8 * GIB), (8 * GIB, 0)], ids=["grow", "shrink"])
 
 
-def bound(guest):
-    return [name for name in guest.list(DRIVER) if name.startswith("virtio")]
-
-
-def begin_resize(vm, size):
-    before = vm.size("vm0")
-    vm.resize("vm0", size)
-    vm.wait_for("the resize to begin", lambda: vm.size("vm0") != before)
-
-
 @BOTH_WAYS
 def test_unbind_in_a_resize(boot, first, second):
     """Let go of the device half way, and go on when it is back."""
     vm = boot()
     vm.resize_exact(vm0=first)
-    begin_resize(vm, second)
-    name, = bound(vm.guest)
-    vm.guest.write(f"{DRIVER}/unbind", name)
-    assert not bound(vm.guest)
-    vm.guest.write(f"{DRIVER}/bind", name)
+    vm.begin_resize("vm0", second)
+    name = vm.unbind()
+    assert not vm.bound()
+    vm.bind(name)
     vm.wait_exact(vm0=second)
     vm.resize_exact(vm0=130 * MIB)
 
@@ -50,7 +38,7 @@ def test_eject_in_a_resize(boot, first, second):
               cmdline="memhp_default_state=offline")
     vm.resize("vm0", first)
     vm.wait_for_size("vm0", first)
-    begin_resize(vm, second)
+    vm.begin_resize("vm0", second)
     vm.qmp("device_del", id="first")
     vm.wait_for("the slot to be empty", lambda: "first" in [
         event["data"].get("device") for event in vm.events("DEVICE_DELETED")])
@@ -67,7 +55,7 @@ def test_sleep_in_a_resize(boot, first, second):
     """Sleep half way, and go on after the wake-up."""
     vm = boot()
     vm.resize_exact(vm0=first)
-    begin_resize(vm, second)
+    vm.begin_resize("vm0", second)
     vm.sleep()
     vm.wait_exact(vm0=second)
 
@@ -110,10 +98,9 @@ def test_unbind_while_offlining_is_stuck(boot):
     begin_stuck_offlining(vm)
     vm.resize("vm0", 192 * MIB)
     vm.wait_for("the driver to plug", lambda: vm.size("vm0") > 130 * MIB)
-    name, = bound(vm.guest)
-    vm.guest.write(f"{DRIVER}/unbind", name)
+    name = vm.unbind()
     vm.guest.drop("page")
-    vm.guest.write(f"{DRIVER}/bind", name)
+    vm.bind(name)
     vm.wait_for_size("vm0", 192 * MIB)
 
 
@@ -136,12 +123,11 @@ def test_no_onlining_without_device(boot):
     vm.wait_for_size("vm0", 256 * MIB)
     vm.wait_for_log("256 MiB wait to be onlined")
     *_, first, second = sorted(vm.guest.memory_blocks())
-    name, = bound(vm.guest)
-    vm.guest.write(f"{DRIVER}/unbind", name)
+    name = vm.unbind()
     vm.guest.set_memory_block(first, "online_movable")
     assert vm.guest.mem_total() == vm.boot_total + 128 * MIB
     vm.guest.set_memory_block(first, "offline")
-    vm.guest.write(f"{DRIVER}/bind", name)
+    vm.bind(name)
     vm.qmp("device_del", id="first")
     vm.wait_for("the slot to be empty", lambda: not vm.devices())
     with pytest.raises(GuestError, match="No such device"):
@@ -152,12 +138,10 @@ def test_unbind_any_time(boot, seed):
     """Lose no memory when the device goes and comes back at random moments."""
     rng = random.Random(seed)
     vm = boot()
-    name, = bound(vm.guest)
     for size in (4 * GIB, 130 * MIB, 6 * GIB, 2 * GIB, 5 * GIB, 0):
         vm.resize("vm0", size)
         time.sleep(rng.uniform(0, 0.2))
-        vm.guest.write(f"{DRIVER}/unbind", name)
-        vm.guest.write(f"{DRIVER}/bind", name)
+        vm.bind(vm.unbind())
         vm.wait_exact(vm0=size)
 
 
@@ -172,9 +156,8 @@ def test_unbind_while_blocks_are_pinned(boot):
     vm.wait_for("the first blocks to go",
                 lambda: "offline" in vm.guest.memory_blocks().values())
     vm.resize("vm0", 2 * GIB)
-    name, = bound(vm.guest)
-    vm.guest.write(f"{DRIVER}/unbind", name)
+    name = vm.unbind()
     vm.wait_for_log("in use without its device")
-    vm.guest.write(f"{DRIVER}/bind", name)
+    vm.bind(name)
     vm.wait_exact(vm0=2 * GIB)
     vm.guest.drop("page")

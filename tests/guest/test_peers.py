@@ -37,9 +37,7 @@ def test_peers_half_way(boot, qemu, driver):
     """Turn round half way, and back again, whoever made the other half."""
     vm = boot(qemu=qemu, driver=driver)
     for first, second in ((4 * GIB, 128 * MIB), (0, 2 * GIB)):
-        before = vm.size("vm0")
-        vm.resize("vm0", first)
-        vm.wait_for("the resize to begin", lambda: vm.size("vm0") != before)
+        vm.begin_resize("vm0", first)
         vm.resize_exact(vm0=second)
 
 

@@ -100,12 +100,10 @@ def test_unbind_and_bind(boot):
     vm = boot()
     vm.resize_exact(vm0=GIB + 6 * MIB)
     vm.guest.hold("data", GIB, seed=3)
-    driver = "/sys/bus/virtio/drivers/virtio_mem"
-    name = next(n for n in vm.guest.list(driver) if n.startswith("virtio"))
-    vm.guest.write(f"{driver}/unbind", name)
+    name = vm.unbind()
     vm.guest.verify("data")
     vm.resize("vm0", 3 * GIB)
-    vm.guest.write(f"{driver}/bind", name)
+    vm.bind(name)
     vm.wait_exact(vm0=3 * GIB)
     vm.guest.verify("data")
 

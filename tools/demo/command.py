@@ -2,7 +2,8 @@
 """
 QEMU's command line as text to paste into a shell.  It is the one the demo
 uses, except that a monitor on the terminal stands for the demo's own control
-socket, that a reboot does not end it, and that files stand below the current directory where they can.
+socket, that a reboot does not end it, and that files stand below the current
+directory where they can.
 """
 
 import os

@@ -34,7 +34,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOMEM, VIRTIO_MEM)
 /* The smallest block that makes sense to discard and to track. */
 #define VIRTIO_MEM_MIN_BLOCK_SIZE (1 * MiB)
 
-
 /**
  * VirtIOMEMBlocks:
  * Which blocks of a region are plugged.  Offsets and sizes are bytes from the
