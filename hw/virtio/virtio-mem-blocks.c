@@ -40,6 +40,13 @@ void virtio_mem_blocks_init(VirtIOMEMBlocks *blocks, uint64_t region_size,
     blocks->plugged = bitmap_new(blocks->nb_blocks);
 }
 
+void virtio_mem_blocks_load(VirtIOMEMBlocks *blocks,
+                            const unsigned long *plugged)
+{
+    bitmap_copy(blocks->plugged, plugged, blocks->nb_blocks);
+    blocks->nb_plugged = bitmap_count_one(plugged, blocks->nb_blocks);
+}
+
 void virtio_mem_blocks_destroy(VirtIOMEMBlocks *blocks)
 {
     g_free(blocks->plugged);

@@ -121,6 +121,20 @@ int virtio_mem_notify_populate(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
     return ret;
 }
 
+int virtio_mem_notify_populate_all(VirtIOMEM *vmem)
+{
+    RamDiscardListener *rdl;
+    int ret;
+
+    QLIST_FOREACH(rdl, &vmem->discard_listeners, next) {
+        ret = for_each_extent(vmem, rdl->section, true, populate_extent, rdl);
+        if (ret) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
 void virtio_mem_notify_discard(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
 {
     RamDiscardListener *rdl;

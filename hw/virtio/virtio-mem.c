@@ -23,7 +23,6 @@
 #include "hw/boards.h"
 #include "hw/qdev-properties.h"
 #include "hw/virtio/virtio-mem.h"
-#include "migration/blocker.h"
 #include "standard-headers/linux/virtio_ids.h"
 #include "standard-headers/linux/virtio_mem.h"
 #include "system/hostmem.h"
@@ -65,7 +64,7 @@ typedef struct BlockRange {
     uint64_t size;      /* bytes */
 } BlockRange;
 
-static const char *virtio_mem_name(const VirtIOMEM *vmem)
+const char *virtio_mem_name(const VirtIOMEM *vmem)
 {
     const char *id = DEVICE(qdev_get_parent_bus(DEVICE(vmem))->parent)->id;
 
@@ -206,7 +205,8 @@ static void virtio_mem_set_all_unplugged(VirtIOMEM *vmem)
  */
 static int virtio_mem_unplug_all(VirtIOMEM *vmem)
 {
-    if (virtio_mem_discard(vmem, 0, virtio_mem_region_size(vmem))) {
+    if (virtio_mem_is_migrating() ||
+        virtio_mem_discard(vmem, 0, virtio_mem_region_size(vmem))) {
         return -EBUSY;
     }
     virtio_mem_set_all_unplugged(vmem);
@@ -214,6 +214,30 @@ static int virtio_mem_unplug_all(VirtIOMEM *vmem)
     /* D08: only here may it shrink.  D09: and nobody is notified. */
     virtio_mem_set_usable_size(vmem, virtio_mem_usable_size(vmem));
     return 0;
+}
+
+void virtio_mem_replace_blocks(VirtIOMEM *vmem, const unsigned long *plugged)
+{
+    VirtIOMEMBlocks old = vmem->blocks;
+    uint64_t region_size = virtio_mem_region_size(vmem);
+    uint64_t offset = 0, size;
+
+    if (old.nb_plugged) {
+        virtio_mem_notify_discard_all(vmem);
+    }
+    virtio_mem_blocks_init(&vmem->blocks, region_size, vmem->block_size);
+    virtio_mem_blocks_load(&vmem->blocks, plugged);
+    while ((size = virtio_mem_blocks_next(&vmem->blocks, &offset, region_size,
+                                          false))) {
+        uint64_t end = offset + size;
+
+        for (; (size = virtio_mem_blocks_next(&old, &offset, end, true));
+             offset += size) {
+            virtio_mem_discard(vmem, offset, size);
+        }
+        offset = end;
+    }
+    virtio_mem_blocks_destroy(&old);
 }
 
 /* Requests.  Each handler fills in the response and changes all or nothing. */
@@ -274,6 +298,8 @@ static void virtio_mem_plug(VirtIOMEM *vmem, const struct virtio_mem_req *req,
     } else if (virtio_mem_get_plugged_size(vmem) + range.size >
                vmem->requested_size) {
         resp->type = VIRTIO_MEM_RESP_NACK;              /* D50 */
+    } else if (virtio_mem_is_migrating()) {
+        resp->type = VIRTIO_MEM_RESP_BUSY;
     } else if (virtio_mem_notify_populate(vmem, range.offset, range.size)) {
         /* A listener that agreed may have filled the memory. */
         virtio_mem_discard(vmem, range.offset, range.size);
@@ -295,7 +321,8 @@ static void virtio_mem_unplug(VirtIOMEM *vmem, const struct virtio_mem_req *req,
     trace_virtio_mem_unplug_request(addr, nb_blocks);
     if (!virtio_mem_range_is_all(vmem, addr, nb_blocks, true, &range)) {
         resp->type = VIRTIO_MEM_RESP_ERROR;
-    } else if (virtio_mem_discard(vmem, range.offset, range.size)) {
+    } else if (virtio_mem_is_migrating() ||
+               virtio_mem_discard(vmem, range.offset, range.size)) {
         resp->type = VIRTIO_MEM_RESP_BUSY;              /* D34 */
     } else {
         virtio_mem_notify_discard(vmem, range.offset, range.size);
@@ -494,12 +521,16 @@ static ResettableState *virtio_mem_system_reset_get_state(Object *obj)
     return &VIRTIO_MEM_SYSTEM_RESET(obj)->state;
 }
 
-/* D16, D17: a wake-up keeps the blocks, a snapshot brings its own. */
+/*
+ * D16, D17: a wake-up keeps the blocks, a snapshot or a migration brings its
+ * own, in memory that may hold their contents already.
+ */
 static void virtio_mem_system_reset_hold(Object *obj, ResetType type)
 {
     VirtIOMEM *vmem;
 
-    if (type == RESET_TYPE_WAKEUP || type == RESET_TYPE_SNAPSHOT_LOAD) {
+    if (type == RESET_TYPE_WAKEUP || type == RESET_TYPE_SNAPSHOT_LOAD ||
+        runstate_check(RUN_STATE_INMIGRATE)) {
         return;
     }
     /* When it fails the blocks stay plugged, and the guest unplugs them. */
@@ -715,32 +746,26 @@ static bool virtio_mem_acquire(VirtIOMEM *vmem, Error **errp)
 {
     int ret;
 
-    error_setg(&vmem->migration_blocker, "virtio-mem device '%s': migration of "
-               "its memory is not supported yet", virtio_mem_name(vmem));
-    if (migrate_add_blocker(&vmem->migration_blocker, errp)) {
-        return false;
-    }
     ret = ram_block_coordinated_discard_require(true);
     if (ret) {
         error_setg_errno(errp, -ret, "virtio-mem device '%s' must discard "
                          "memory, which another device forbids",
                          virtio_mem_name(vmem));
-        goto del_blocker;
+        return false;
+    }
+    /* What a migration shares with us stays: it is the guest's memory. */
+    if (runstate_check(RUN_STATE_INMIGRATE)) {
+        return true;
     }
     ret = ram_block_discard_range(virtio_mem_ram_block(vmem), 0,
                                   virtio_mem_region_size(vmem));
     if (ret) {
         error_setg_errno(errp, -ret, "property '%s': memory of this backend "
                          "cannot be discarded", VIRTIO_MEM_MEMDEV_PROP);
-        goto allow_no_discard;
+        ram_block_coordinated_discard_require(false);
+        return false;
     }
     return true;
-
-allow_no_discard:
-    ram_block_coordinated_discard_require(false);
-del_blocker:
-    migrate_del_blocker(&vmem->migration_blocker);
-    return false;
 }
 
 static void virtio_mem_realize(DeviceState *dev, Error **errp)
@@ -770,6 +795,8 @@ static void virtio_mem_realize(DeviceState *dev, Error **errp)
                                 virtio_mem_handle_queue);
 
     host_memory_backend_set_mapped(vmem->memdev, true);
+    vmstate_register_ram(&vmem->memdev->mr, DEVICE(vmem));
+    virtio_mem_migration_register(vmem);
     memory_region_set_ram_discard_manager(&vmem->memdev->mr,
                                           RAM_DISCARD_MANAGER(vmem));
     virtio_mem_system_reset_register_once();
@@ -786,12 +813,13 @@ static void virtio_mem_unrealize(DeviceState *dev)
     virtio_mem_discard(vmem, 0, virtio_mem_region_size(vmem));
     virtio_mem_set_all_unplugged(vmem);
     memory_region_set_ram_discard_manager(&vmem->memdev->mr, NULL);
+    virtio_mem_migration_unregister(vmem);
+    vmstate_unregister_ram(&vmem->memdev->mr, DEVICE(vmem));
     host_memory_backend_set_mapped(vmem->memdev, false);
     virtio_del_queue(vdev, 0);
     virtio_cleanup(vdev);
     virtio_mem_blocks_destroy(&vmem->blocks);
     ram_block_coordinated_discard_require(false);
-    migrate_del_blocker(&vmem->migration_blocker);
 }
 
 /* Properties */
@@ -904,6 +932,8 @@ static const Property virtio_mem_properties[] = {
     DEFINE_PROP_UINT64(VIRTIO_MEM_ADDR_PROP, VirtIOMEM, addr, 0),
     DEFINE_PROP_ON_OFF_AUTO(VIRTIO_MEM_UNPLUGGED_INACCESSIBLE_PROP, VirtIOMEM,
                             unplugged_inaccessible, ON_OFF_AUTO_ON),
+    DEFINE_PROP_BOOL(VIRTIO_MEM_EARLY_MIGRATION_PROP, VirtIOMEM,
+                     early_migration, true),
 };
 
 static void virtio_mem_add_class_properties(ObjectClass *klass)
@@ -948,7 +978,9 @@ static void virtio_mem_class_init(ObjectClass *klass, void *data)
     virtio_mem_add_class_properties(klass);
     virtio_mem_discard_class_init(klass);
     set_bit(DEVICE_CATEGORY_MISC, dc->categories);
+    dc->vmsd = &vmstate_virtio_mem;
 
+    vdc->vmsd = &vmstate_virtio_mem_device;
     vdc->get_features = virtio_mem_get_features;
     vdc->validate_features = virtio_mem_validate_features;
     vdc->get_config = virtio_mem_get_config;

@@ -4,7 +4,8 @@
  * The state of one device, and what its transports (virtio-mem-pci) and its
  * own parts call.  virtio-mem.c speaks the protocol, virtio-mem-blocks.c
  * keeps which blocks are plugged, virtio-mem-discard.c tells others in QEMU
- * (VFIO, migration, dumps) about it.
+ * (VFIO, migration, dumps) about it, virtio-mem-migration.c sends and takes
+ * the device's state.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -30,6 +31,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOMEM, VIRTIO_MEM)
 #define VIRTIO_MEM_BLOCK_SIZE_PROP "block-size"
 #define VIRTIO_MEM_ADDR_PROP "memaddr"
 #define VIRTIO_MEM_UNPLUGGED_INACCESSIBLE_PROP "unplugged-inaccessible"
+#define VIRTIO_MEM_EARLY_MIGRATION_PROP "x-early-migration"
 
 /* The smallest block that makes sense to discard and to track. */
 #define VIRTIO_MEM_MIN_BLOCK_SIZE (1 * MiB)
@@ -46,6 +48,19 @@ typedef struct VirtIOMEMBlocks {
     uint64_t block_size;        /* bytes, a power of two */
 } VirtIOMEMBlocks;
 
+/* What travels in a migration stream, while it is being saved or loaded. */
+typedef struct VirtIOMEMStream {
+    uint64_t addr;
+    uint64_t region_size;
+    uint64_t block_size;
+    uint64_t usable_region_size;
+    uint64_t requested_size;
+    uint64_t size;              /* bytes plugged */
+    uint32_t node;
+    int32_t nb_blocks;          /* bits of plugged */
+    unsigned long *plugged;
+} VirtIOMEMStream;
+
 /* All state is protected by the BQL. */
 struct VirtIOMEM {
     VirtIODevice parent_obj;
@@ -58,6 +73,7 @@ struct VirtIOMEM {
     uint64_t addr;                      /* guest physical; 0: not chosen yet */
     uint64_t block_size;                /* bytes; 0: choose */
     OnOffAuto unplugged_inaccessible;   /* AUTO only before realize */
+    bool early_migration;               /* plugged blocks go ahead of RAM */
 
     /* Sizes in bytes, multiples of block_size */
     uint64_t requested_size;
@@ -67,8 +83,21 @@ struct VirtIOMEM {
     QLIST_HEAD(, RamDiscardListener) discard_listeners;
     NotifierList size_change_notifiers;
     QLIST_ENTRY(VirtIOMEM) next;        /* among all realized devices */
-    Error *migration_blocker;
+    VirtIOMEMStream stream;
 };
+
+/* virtio-mem.c: called by the other parts */
+
+/* What messages call the device: its ID, or else its type. */
+const char *virtio_mem_name(const VirtIOMEM *vmem);
+
+/**
+ * virtio_mem_replace_blocks:
+ * Makes exactly the blocks of @plugged, a bitmap of all blocks, the plugged
+ * ones; memory of those that were plugged and are not any more is discarded.
+ * Listeners forget all; virtio_mem_notify_populate_all() tells them anew.
+ */
+void virtio_mem_replace_blocks(VirtIOMEM *vmem, const unsigned long *plugged);
 
 /* virtio-mem.c: called by the transports */
 
@@ -104,6 +133,10 @@ void virtio_mem_add_size_change_notifier(VirtIOMEM *vmem, Notifier *notifier);
 void virtio_mem_blocks_init(VirtIOMEMBlocks *blocks, uint64_t region_size,
                             uint64_t block_size);
 void virtio_mem_blocks_destroy(VirtIOMEMBlocks *blocks);
+
+/* Takes a bitmap of all blocks over. */
+void virtio_mem_blocks_load(VirtIOMEMBlocks *blocks,
+                            const unsigned long *plugged);
 void virtio_mem_blocks_set(VirtIOMEMBlocks *blocks, uint64_t offset,
                            uint64_t size, bool plugged);
 
@@ -134,10 +167,27 @@ void virtio_mem_discard_class_init(ObjectClass *klass);
  */
 int virtio_mem_notify_populate(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 
+/* As above, of everything that is plugged, without a way back. */
+int virtio_mem_notify_populate_all(VirtIOMEM *vmem);
+
 /* Tells all listeners that [offset, offset + size) was discarded. */
 void virtio_mem_notify_discard(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 
 /* Tells all listeners that everything plugged was discarded. */
 void virtio_mem_notify_discard_all(VirtIOMEM *vmem);
+
+/* virtio-mem-migration.c */
+
+extern const VMStateDescription vmstate_virtio_mem;
+extern const VMStateDescription vmstate_virtio_mem_device;
+
+/* Whether blocks must stay as they are, as a migration reads or writes them. */
+bool virtio_mem_is_migrating(void);
+
+void virtio_mem_migration_register(VirtIOMEM *vmem);
+void virtio_mem_migration_unregister(VirtIOMEM *vmem);
+
+/* Forgets what an unfinished load left. */
+void virtio_mem_stream_free(VirtIOMEM *vmem);
 
 #endif
