@@ -71,11 +71,27 @@ def seed():
 
 @pytest.fixture
 def boot(request):
-    """Boots a guest: boot(*devices, driver="ours", **arguments of VM)."""
+    """
+    Boots a guest: boot(*devices, driver="ours", **arguments of VM).
+    boot.twin(vm, **changed) starts a machine that `vm` can migrate to.
+    """
     machines = []
 
-    def _boot(*devices, driver="ours", parameters=None, **arguments):
+    def _start(devices, arguments):
         name = re.sub(r"[^\w.-]+", "-", request.node.name)
+        machine = Machine(f"{name}-{len(machines)}", devices, **arguments)
+        machine.arguments = arguments
+        machine.start()
+        machines.append(machine)
+        return machine
+
+    def _twin(vm, **changed):
+        machine = _start(vm.configured,
+                         {**vm.arguments, "incoming": True, **changed})
+        machine.boot_total = vm.boot_total
+        return machine
+
+    def _boot(*devices, driver="ours", parameters=None, **arguments):
         if not devices:
             devices = (Device("vm0", 8 * GIB),)
         if driver == "stock":
@@ -85,13 +101,12 @@ def boot(request):
                 + " init_on_alloc=0")
         if not paths.qemu(arguments.get("qemu", "ours")):
             pytest.skip("the distribution's QEMU is not installed")
-        machine = Machine(f"{name}-{len(machines)}", devices, **arguments)
-        machine.start()
-        machines.append(machine)
+        machine = _start(devices, arguments)
         if driver:
             machine.load(driver, **(parameters or {}))
         return machine
 
+    _boot.twin = _twin
     yield _boot
     try:
         if not request.node.stash.get(FAILED, False):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 QEMU = BUILD / "qemu" / "qemu-system-x86_64"
+STOCK = BUILD / "qemu-stock" / "qemu-system-x86_64"
 QTEST = BUILD / "qemu" / "tests" / "qtest" / "qos-test"
 KERNEL = BUILD / "guest" / "vmlinuz"
 INITRD = BUILD / "guest" / "initrd"
@@ -14,9 +15,14 @@ LOGS = BUILD / "logs"
 
 
 def qemu(which):
-    """The QEMU binary: "ours", "stock" (the distribution's), or a path."""
+    """
+    The QEMU binary: "ours", "stock" (the distribution's), "stock-tree" (the
+    tree that ours is built from, left as it is), or a path.
+    """
     if which == "ours":
         return str(QEMU)
+    if which == "stock-tree":
+        return str(STOCK)
     if which == "stock":
         return shutil.which("qemu-system-x86_64",
                             path="/usr/bin:/usr/local/bin")

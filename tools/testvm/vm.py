@@ -65,13 +65,14 @@ class VM:
     Use as a context manager: leaving it ends QEMU, and fails when the guest's
     kernel complained.  Waits end early when QEMU ends; timeouts are generous
     seconds, there to end a hopeless wait.  `files` of the host stand in the
-    guest's root directory.
+    guest's root directory.  An `incoming` machine waits for a guest that
+    another one sends it with migrate().
     """
 
     def __init__(self, name, devices=(), *, memory=GIB, nodes=1, cpus=2,
                  qemu="ours", machine="q35", guest=True, timeout=240,
                  cmdline="memhp_default_state=online_movable", arguments=(),
-                 files=()):
+                 files=(), incoming=False):
         self.name = name
         self.configured = list(devices)
         self.timeout = timeout
@@ -82,6 +83,7 @@ class VM:
         self._cmdline = cmdline
         self._arguments = list(arguments)
         self._files = [Path(file) for file in files]
+        self._incoming = incoming
         self._cpus = cpus
         self._machine_type = machine
         self._binary = paths.qemu(qemu)
@@ -143,6 +145,8 @@ class VM:
         args += self._memory_arguments() + self._guest_arguments()
         for device in self.configured:
             args += device.arguments()
+        if self._incoming:
+            args += ["-incoming", "defer"]
         return args + self._arguments
 
     def start(self):
@@ -158,7 +162,8 @@ class VM:
                 sock = socket.socket(socket.AF_UNIX)
                 sock.connect(f"{self._dir}/test")
                 self.guest = Guest(sock, self.check_alive, self.timeout)
-                self.guest.wait_ready()
+                if not self._incoming:
+                    self.guest.wait_ready()
         except BaseException:
             self.stop()
             raise
@@ -181,6 +186,11 @@ class VM:
                 self.check_clean()
         finally:
             self.stop()
+
+    @property
+    def directory(self):
+        """Where the files of a running machine are."""
+        return self._dir
 
     @property
     def pid(self):
@@ -224,7 +234,9 @@ class VM:
         self.check_alive()
         if not self._with_guest:
             return
-        log = self.console.read_text(errors="replace") + self.guest.dmesg()
+        log = self.console.read_text(errors="replace")
+        if self.guest:
+            log += self.guest.dmesg()
         found = WARNINGS.search(log)
         if found:
             raise VMError("the guest's kernel complains:\n"
@@ -309,6 +321,33 @@ class VM:
         self.qmp("set-action", reboot="reset")
         self.guest.reboot()
         self.qmp("set-action", reboot="shutdown")
+
+    def migration_status(self):
+        info = self.qmp("query-migrate")
+        return info.get("status"), info.get("error-desc")
+
+    def wait_migrated(self):
+        """Returns once the outgoing migration completed; raises if it failed."""
+        status = []
+
+        def ended():
+            status[:] = self.migration_status()
+            return status[0] in ("completed", "failed", "cancelled")
+
+        self.wait_for("the migration to end", ended)
+        if status[0] != "completed":
+            raise VMError(f"migration {status[0]}: {status[1]}")
+
+    def migrate(self, target):
+        """Returns once the guest runs in `target`, an incoming machine."""
+        uri = f"unix:{target.directory}/migration"
+        target.qmp("migrate-incoming", uri=uri)
+        self.qmp("migrate-set-parameters", max_bandwidth=0)
+        self.qmp("migrate", uri=uri)
+        self.wait_migrated()
+        self.guest = None
+        target.wait_for("the guest to run", lambda: target.qmp(
+            "query-status")["status"] == "running")
 
     def resize_and_wait(self, device, size):
         self.resize(device, size)
