@@ -231,7 +231,7 @@ demo: qemu guest | $(STAMP)/packages-demo ## watch a guest grow and shrink
 	@$(PYTHON) -m demo $(DEMO)
 
 .PHONY: check
-check: qemu guest linux-src | $(STAMP)/packages-check ## all tests; the last line counts them
+check: qemu qemu-stock guest linux-src | $(STAMP)/packages-check ## all tests; the last line counts them
 	@$(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) --dist loadgroup $(TESTS)
 
 .PHONY: clean

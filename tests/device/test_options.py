@@ -46,8 +46,6 @@ MISTAKES = {
     "prealloc absent": ("memdev=m0,prealloc=on", "prealloc"),
     "dynamic-memslots absent": ("memdev=m0,dynamic-memslots=on",
                                 "dynamic-memslots"),
-    "early migration absent": ("memdev=m0,x-early-migration=on",
-                               "x-early-migration"),
     "unplugged-inaccessible": ("memdev=m0,unplugged-inaccessible=maybe",
                                "maybe"),
 }
@@ -175,12 +173,6 @@ def test_fixed_at_run_time(vm, name):
     with pytest.raises(QMPError):
         put(vm, name, 4 * MIB)
     assert get(vm, name) == before
-
-
-def test_migration_is_blocked(vm):
-    """Refuse to migrate, and to save a snapshot, naming the device."""
-    with pytest.raises(QMPError, match="virtio-mem device 'vm0'"):
-        vm.qmp("migrate", uri="exec:cat>/dev/null")
 
 
 def hot_plug(vm, *, requested=0, **options):
