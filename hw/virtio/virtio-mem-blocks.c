@@ -47,6 +47,12 @@ void virtio_mem_blocks_load(VirtIOMEMBlocks *blocks,
     blocks->nb_plugged = bitmap_count_one(plugged, blocks->nb_blocks);
 }
 
+void virtio_mem_blocks_clear(VirtIOMEMBlocks *blocks)
+{
+    bitmap_zero(blocks->plugged, blocks->nb_blocks);
+    blocks->nb_plugged = 0;
+}
+
 void virtio_mem_blocks_destroy(VirtIOMEMBlocks *blocks)
 {
     g_free(blocks->plugged);

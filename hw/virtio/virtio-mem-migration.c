@@ -19,6 +19,13 @@
 #include "migration/misc.h"
 #include "migration/vmstate.h"
 
+/* Forgets what an unfinished load left. */
+static void virtio_mem_stream_free(VirtIOMEM *vmem)
+{
+    g_free(vmem->stream.plugged);
+    vmem->stream = (VirtIOMEMStream) { };
+}
+
 bool virtio_mem_is_migrating(void)
 {
     return migration_is_running() || migration_in_incoming_postcopy();
@@ -35,7 +42,7 @@ static int virtio_mem_stream_pre_save(void *opaque)
     bitmap_copy(plugged, blocks->plugged, blocks->nb_blocks);
     vmem->stream = (VirtIOMEMStream) {
         .addr = vmem->addr,
-        .region_size = memory_region_size(&vmem->memdev->mr),
+        .region_size = virtio_mem_region_size(vmem),
         .block_size = vmem->block_size,
         .node = vmem->node,
         .usable_region_size = vmem->usable_region_size,
@@ -103,7 +110,7 @@ static int virtio_mem_check_layout(const VirtIOMEM *vmem)
         { VIRTIO_MEM_ADDR_PROP, stream->addr, vmem->addr },
         /* The user knows the region's size as that of the backend. */
         { VIRTIO_MEM_MEMDEV_PROP ".size", stream->region_size,
-          memory_region_size(&vmem->memdev->mr) },
+          virtio_mem_region_size(vmem) },
         { VIRTIO_MEM_BLOCK_SIZE_PROP, stream->block_size, vmem->block_size },
         { VIRTIO_MEM_NODE_PROP, stream->node, vmem->node },
     };
@@ -140,7 +147,7 @@ static int virtio_mem_check_blocks(const VirtIOMEM *vmem)
 static int virtio_mem_check_targets(const VirtIOMEM *vmem)
 {
     const VirtIOMEMStream *stream = &vmem->stream;
-    uint64_t region_size = memory_region_size(&vmem->memdev->mr);
+    uint64_t region_size = virtio_mem_region_size(vmem);
     uint64_t offset = stream->usable_region_size;
 
     if (stream->requested_size > stream->usable_region_size ||
@@ -154,16 +161,69 @@ static int virtio_mem_check_targets(const VirtIOMEM *vmem)
     }
     if (virtio_mem_blocks_next(&vmem->blocks, &offset, region_size, true)) {
         return virtio_mem_stream_error(vmem, "the block at 0x%" PRIx64 " is"
-                                       " plugged, but only 0x%" PRIx64 " usable",
-                                       offset, stream->usable_region_size);
+                                       " plugged, but 0x%" PRIx64 " bytes are"
+                                       " usable", offset,
+                                       stream->usable_region_size);
     }
     return 0;
 }
 
+/* Gives back what was plugged here and is not plugged in the stream. */
+static void virtio_mem_discard_difference(VirtIOMEM *vmem,
+                                          const VirtIOMEMBlocks *old)
+{
+    uint64_t region_size = virtio_mem_region_size(vmem);
+    uint64_t offset = 0, size, end;
+
+    while ((size = virtio_mem_blocks_next(&vmem->blocks, &offset, region_size,
+                                          false))) {
+        for (end = offset + size;
+             (size = virtio_mem_blocks_next(old, &offset, end, true));
+             offset += size) {
+            virtio_mem_discard(vmem, offset, size);
+        }
+        offset = end;
+    }
+}
+
 /*
- * Takes the plugged blocks over.  A running machine that loads a snapshot has
- * blocks plugged already: those that the snapshot hasn't are given back.
+ * Makes the stream's blocks the plugged ones.  A running machine that loads a
+ * snapshot has others plugged already.  Listeners forget all; they are told
+ * anew when the whole device is there.
  */
+static void virtio_mem_replace_blocks(VirtIOMEM *vmem)
+{
+    VirtIOMEMBlocks old = vmem->blocks;
+
+    if (old.nb_plugged) {
+        virtio_mem_notify_discard_all(vmem);
+    }
+    virtio_mem_blocks_init(&vmem->blocks, virtio_mem_region_size(vmem),
+                           vmem->block_size);
+    virtio_mem_blocks_load(&vmem->blocks, vmem->stream.plugged);
+    virtio_mem_memslots_update(vmem);
+    virtio_mem_discard_difference(vmem, &old);
+    virtio_mem_blocks_destroy(&old);
+}
+
+/*
+ * With prealloc=on memory is taken now, as long as nothing but a message is
+ * lost when there is not enough.  Pages that postcopy brings later must not
+ * be there before.
+ */
+static int virtio_mem_prealloc_stream(VirtIOMEM *vmem)
+{
+    if (!vmem->prealloc || migration_in_incoming_postcopy()) {
+        return 0;
+    }
+    if (virtio_mem_prealloc_plugged(vmem)) {
+        return virtio_mem_stream_error(vmem, "there is not enough memory for"
+                                       " the 0x%" PRIx64 " bytes plugged",
+                                       vmem->stream.size);
+    }
+    return 0;
+}
+
 static int virtio_mem_take_blocks(VirtIOMEM *vmem)
 {
     int ret = virtio_mem_check_layout(vmem);
@@ -172,7 +232,8 @@ static int virtio_mem_take_blocks(VirtIOMEM *vmem)
         ret = virtio_mem_check_blocks(vmem);
     }
     if (!ret) {
-        virtio_mem_replace_blocks(vmem, vmem->stream.plugged);
+        virtio_mem_replace_blocks(vmem);
+        ret = virtio_mem_prealloc_stream(vmem);
     }
     return ret;
 }
@@ -202,12 +263,6 @@ static int virtio_mem_post_load(void *opaque, int version_id)
     }
     virtio_mem_stream_free(vmem);
     return ret;
-}
-
-void virtio_mem_stream_free(VirtIOMEM *vmem)
-{
-    g_free(vmem->stream.plugged);
-    vmem->stream = (VirtIOMEMStream) { };
 }
 
 static bool virtio_mem_migrates_late(void *opaque, int version_id)
@@ -272,8 +327,23 @@ const VMStateDescription vmstate_virtio_mem = {
     },
 };
 
+/* What a migration sends about the blocks must not change any more. */
+static int virtio_mem_migration_changed(NotifierWithReturn *notifier,
+                                        MigrationEvent *event, Error **errp)
+{
+    VirtIOMEM *vmem = container_of(notifier, VirtIOMEM, migration_notifier);
+
+    if (event->type == MIG_EVENT_PRECOPY_SETUP) {
+        virtio_mem_job_settle(vmem, true);
+    }
+    return 0;
+}
+
 void virtio_mem_migration_register(VirtIOMEM *vmem)
 {
+    migration_add_notifier(&vmem->migration_notifier,
+                           virtio_mem_migration_changed);
+    vmstate_register_ram(&vmem->memdev->mr, DEVICE(vmem));
     if (vmem->early_migration) {
         vmstate_register_any(VMSTATE_IF(vmem), &vmstate_virtio_mem_early, vmem);
     }
@@ -281,6 +351,8 @@ void virtio_mem_migration_register(VirtIOMEM *vmem)
 
 void virtio_mem_migration_unregister(VirtIOMEM *vmem)
 {
+    migration_remove_notifier(&vmem->migration_notifier);
+    vmstate_unregister_ram(&vmem->memdev->mr, DEVICE(vmem));
     if (vmem->early_migration) {
         vmstate_unregister(VMSTATE_IF(vmem), &vmstate_virtio_mem_early, vmem);
     }

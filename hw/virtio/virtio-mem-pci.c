@@ -81,7 +81,18 @@ static MemoryRegion *virtio_mem_pci_get_memory_region(MemoryDeviceState *md,
     if (!DEVICE(vmem)->realized && !virtio_mem_check_config(vmem, errp)) {
         return NULL;
     }
-    return &vmem->memdev->mr;
+    return virtio_mem_memory_region(vmem);
+}
+
+static void virtio_mem_pci_decide_memslots(MemoryDeviceState *md,
+                                           unsigned int limit)
+{
+    virtio_mem_memslots_decide(&VIRTIO_MEM_PCI(md)->vdev, limit);
+}
+
+static unsigned int virtio_mem_pci_get_memslots(MemoryDeviceState *md)
+{
+    return virtio_mem_nb_memslots(&VIRTIO_MEM_PCI(md)->vdev);
 }
 
 static uint64_t virtio_mem_pci_get_min_alignment(const MemoryDeviceState *md)
@@ -136,6 +147,8 @@ static const Property virtio_mem_pci_properties[] = {
 static void virtio_mem_pci_memory_device_init(MemoryDeviceClass *mdc)
 {
     mdc->get_memory_region = virtio_mem_pci_get_memory_region;
+    mdc->decide_memslots = virtio_mem_pci_decide_memslots;
+    mdc->get_memslots = virtio_mem_pci_get_memslots;
     mdc->get_min_alignment = virtio_mem_pci_get_min_alignment;
     mdc->set_addr = virtio_mem_pci_set_addr;
     mdc->get_addr = virtio_mem_pci_get_addr;

@@ -85,8 +85,8 @@ def boot(request):
         machines.append(machine)
         return machine
 
-    def _twin(vm, **changed):
-        machine = _start(vm.configured,
+    def _twin(vm, devices=None, **changed):
+        machine = _start(devices or vm.configured,
                          {**vm.arguments, "incoming": True, **changed})
         machine.boot_total = vm.boot_total
         return machine

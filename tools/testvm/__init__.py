@@ -2,8 +2,9 @@
 """Boots the test guest in QEMU with virtio-mem devices, and talks to both."""
 
 from .guest import Guest, GuestError
+from .migration import MigrationError
 from .vm import Device, VM, VMError, GIB, MIB
 from . import paths
 
-__all__ = ["Device", "GIB", "Guest", "GuestError", "MIB", "VM", "VMError",
-           "paths"]
+__all__ = ["Device", "GIB", "Guest", "GuestError", "MIB", "MigrationError", "VM",
+           "VMError", "paths"]

@@ -17,6 +17,7 @@ from qemu.qmp import ExecuteError, QMPError
 
 from . import paths
 from .guest import Guest
+from .migration import Migration
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -60,13 +61,12 @@ class Device:
                 "-device", f"virtio-mem-pci,{text}"]
 
 
-class VM:
+class VM(Migration):
     """
     Use as a context manager: leaving it ends QEMU, and fails when the guest's
     kernel complained.  Waits end early when QEMU ends; timeouts are generous
     seconds, there to end a hopeless wait.  `files` of the host stand in the
-    guest's root directory.  An `incoming` machine waits for a guest that
-    another one sends it with migrate().
+    guest's root directory.  An `incoming` machine waits for a migration.
     """
 
     def __init__(self, name, devices=(), *, memory=GIB, nodes=1, cpus=2,
@@ -209,9 +209,13 @@ class VM:
             self._await_exit(10)
         if self._machine.is_running():
             return
-        log = Path(self._dir, "qemu.log").read_text(errors="replace")
-        raise VMError(f"QEMU ended ({self._machine.exitcode()}): {log}\n"
+        raise VMError(f"QEMU ended ({self._machine.exitcode()}): "
+                      f"{self.stderr()}\n"
                       + self._console_tail())
+
+    def stderr(self):
+        """What QEMU has told its user."""
+        return Path(self._dir, "qemu.log").read_text(errors="replace")
 
     def _await_exit(self, seconds):
         process = os.pidfd_open(self.pid)
@@ -321,33 +325,6 @@ class VM:
         self.qmp("set-action", reboot="reset")
         self.guest.reboot()
         self.qmp("set-action", reboot="shutdown")
-
-    def migration_status(self):
-        info = self.qmp("query-migrate")
-        return info.get("status"), info.get("error-desc")
-
-    def wait_migrated(self):
-        """Returns once the outgoing migration completed; raises if it failed."""
-        status = []
-
-        def ended():
-            status[:] = self.migration_status()
-            return status[0] in ("completed", "failed", "cancelled")
-
-        self.wait_for("the migration to end", ended)
-        if status[0] != "completed":
-            raise VMError(f"migration {status[0]}: {status[1]}")
-
-    def migrate(self, target):
-        """Returns once the guest runs in `target`, an incoming machine."""
-        uri = f"unix:{target.directory}/migration"
-        target.qmp("migrate-incoming", uri=uri)
-        self.qmp("migrate-set-parameters", max_bandwidth=0)
-        self.qmp("migrate", uri=uri)
-        self.wait_migrated()
-        self.guest = None
-        target.wait_for("the guest to run", lambda: target.qmp(
-            "query-status")["status"] == "running")
 
     def resize_and_wait(self, device, size):
         self.resize(device, size)

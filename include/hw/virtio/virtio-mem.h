@@ -2,10 +2,17 @@
  * virtio-mem: a device that resizes the memory of a running machine
  *
  * The state of one device, and what its transports (virtio-mem-pci) and its
- * own parts call.  virtio-mem.c speaks the protocol, virtio-mem-blocks.c
- * keeps which blocks are plugged, virtio-mem-discard.c tells others in QEMU
- * (VFIO, migration, dumps) about it, virtio-mem-migration.c sends and takes
- * the device's state.
+ * own parts call.  Each part has a file:
+ *
+ *   virtio-mem.c            the queue, the configuration space, resets
+ *   virtio-mem-request.c    the four requests of the guest
+ *   virtio-mem-job.c        requests that take long, in a thread
+ *   virtio-mem-memory.c     the backend's memory: filled, given back
+ *   virtio-mem-blocks.c     which blocks are plugged
+ *   virtio-mem-memslots.c   which parts of the region the guest can reach
+ *   virtio-mem-discard.c    telling others in QEMU (VFIO, migration, dumps)
+ *   virtio-mem-migration.c  the device's state in a migration stream
+ *   virtio-mem-config.c     properties, and what users get told
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,10 +20,13 @@
 #ifndef HW_VIRTIO_MEM_H
 #define HW_VIRTIO_MEM_H
 
+#include "exec/memory.h"
 #include "hw/virtio/virtio.h"
+#include "migration/misc.h"
 #include "qapi/qapi-types-common.h"
 #include "qapi/qapi-types-machine.h"
 #include "qemu/notify.h"
+#include "qemu/thread.h"
 #include "qom/object.h"
 #include "system/hostmem.h"
 
@@ -30,7 +40,10 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOMEM, VIRTIO_MEM)
 #define VIRTIO_MEM_REQUESTED_SIZE_PROP "requested-size"
 #define VIRTIO_MEM_BLOCK_SIZE_PROP "block-size"
 #define VIRTIO_MEM_ADDR_PROP "memaddr"
+#define VIRTIO_MEM_PREALLOC_PROP "prealloc"
+#define VIRTIO_MEM_DYNAMIC_MEMSLOTS_PROP "dynamic-memslots"
 #define VIRTIO_MEM_UNPLUGGED_INACCESSIBLE_PROP "unplugged-inaccessible"
+#define VIRTIO_MEM_REFUSE_UNPLUG_PROP "refuse-unrequested-unplug"
 #define VIRTIO_MEM_EARLY_MIGRATION_PROP "x-early-migration"
 
 /* The smallest block that makes sense to discard and to track. */
@@ -48,6 +61,37 @@ typedef struct VirtIOMEMBlocks {
     uint64_t block_size;        /* bytes, a power of two */
 } VirtIOMEMBlocks;
 
+/**
+ * VirtIOMEMMemslots:
+ * With dynamic-memslots the guest's address space holds @container instead of
+ * the backend's memory, and of that only the slots with something plugged.
+ */
+typedef struct VirtIOMEMMemslots {
+    MemoryRegion container;     /* of the region's size, once nb_slots is set */
+    MemoryRegion *slots;        /* aliases of the backend's memory */
+    unsigned int nb_slots;      /* 0: not decided */
+    uint64_t slot_size;         /* bytes, a power of two; of the last: less */
+} VirtIOMEMMemslots;
+
+typedef struct VirtIOMEMJobType VirtIOMEMJobType;
+
+/**
+ * VirtIOMEMJob:
+ * A request that goes on in a thread.  Fields without another owner belong to
+ * the thread while it runs, and to the main loop before and after.
+ */
+typedef struct VirtIOMEMJob {
+    const VirtIOMEMJobType *type;   /* NULL: there is none.  BQL */
+    VirtQueueElement *elem;         /* what waits for the answer.  BQL */
+    QemuThread thread;              /* BQL */
+    QEMUBH *bh;                     /* at the end of the thread; realized */
+    bool stop;                      /* the thread should end.  Atomic */
+    uint64_t offset;                /* bytes in the region */
+    uint64_t size;                  /* bytes */
+    uint64_t done;                  /* bytes */
+    int ret;                        /* 0 or a negative error */
+} VirtIOMEMJob;
+
 /* What travels in a migration stream, while it is being saved or loaded. */
 typedef struct VirtIOMEMStream {
     uint64_t addr;
@@ -61,11 +105,12 @@ typedef struct VirtIOMEMStream {
     unsigned long *plugged;
 } VirtIOMEMStream;
 
-/* All state is protected by the BQL. */
+/* All state is protected by the BQL, unless it says otherwise. */
 struct VirtIOMEM {
     VirtIODevice parent_obj;
 
     VirtQueue *vq;
+    QEMUBH *queue_bh;                   /* goes on with the queue; realized */
 
     /* Configuration, fixed once realized */
     HostMemoryBackend *memdev;
@@ -73,6 +118,9 @@ struct VirtIOMEM {
     uint64_t addr;                      /* guest physical; 0: not chosen yet */
     uint64_t block_size;                /* bytes; 0: choose */
     OnOffAuto unplugged_inaccessible;   /* AUTO only before realize */
+    bool prealloc;                      /* plugged memory is there at once */
+    bool dynamic_memslots;
+    bool refuse_unrequested_unplug;
     bool early_migration;               /* plugged blocks go ahead of RAM */
 
     /* Sizes in bytes, multiples of block_size */
@@ -80,26 +128,52 @@ struct VirtIOMEM {
     uint64_t usable_region_size;
     VirtIOMEMBlocks blocks;
 
+    VirtIOMEMMemslots memslots;
+    VirtIOMEMJob job;
+    VirtIOMEMStream stream;
+
     QLIST_HEAD(, RamDiscardListener) discard_listeners;
     NotifierList size_change_notifiers;
+    NotifierWithReturn migration_notifier;
+    VMChangeStateEntry *vm_state_handler;
     QLIST_ENTRY(VirtIOMEM) next;        /* among all realized devices */
-    VirtIOMEMStream stream;
 };
 
-/* virtio-mem.c: called by the other parts */
+/* virtio-mem.c */
 
 /* What messages call the device: its ID, or else its type. */
 const char *virtio_mem_name(const VirtIOMEM *vmem);
 
-/**
- * virtio_mem_replace_blocks:
- * Makes exactly the blocks of @plugged, a bitmap of all blocks, the plugged
- * ones; memory of those that were plugged and are not any more is discarded.
- * Listeners forget all; virtio_mem_notify_populate_all() tells them anew.
- */
-void virtio_mem_replace_blocks(VirtIOMEM *vmem, const unsigned long *plugged);
+/* Bytes that are plugged. */
+uint64_t virtio_mem_get_plugged_size(const VirtIOMEM *vmem);
 
-/* virtio-mem.c: called by the transports */
+/* Notifiers get a pointer to the new plugged size (uint64_t, bytes). */
+void virtio_mem_add_size_change_notifier(VirtIOMEM *vmem, Notifier *notifier);
+
+/* Tells them; to be called after each change of blocks. */
+void virtio_mem_plugged_size_changed(VirtIOMEM *vmem);
+
+/* Takes a new target that virtio_mem_check_requested_size() found right. */
+void virtio_mem_request_size(VirtIOMEM *vmem, uint64_t size);
+
+/**
+ * virtio_mem_shrink_usable_region:
+ * Makes the usable region as small as the requested size allows.  Only for
+ * UNPLUG_ALL and system resets (D08), which tell nobody (D09).
+ */
+void virtio_mem_shrink_usable_region(VirtIOMEM *vmem);
+
+/* Goes on with the queue, soon. */
+void virtio_mem_kick_queue(VirtIOMEM *vmem);
+
+/* Fills all but the ID. */
+void virtio_mem_fill_device_info(const VirtIOMEM *vmem,
+                                 VirtioMEMDeviceInfo *info);
+
+/* virtio-mem-config.c */
+
+/* Adds all properties, with their descriptions. */
+void virtio_mem_config_class_init(ObjectClass *klass);
 
 /**
  * virtio_mem_check_config:
@@ -115,18 +189,101 @@ bool virtio_mem_check_config(VirtIOMEM *vmem, Error **errp);
  */
 bool virtio_mem_check_unplug(const VirtIOMEM *vmem, Error **errp);
 
+/* Settles what the user left to the device, and warns of odd choices. */
+void virtio_mem_settle_config(VirtIOMEM *vmem);
+
 /* Bytes; what the device uses when the user didn't choose: never 0. */
 uint64_t virtio_mem_get_block_size(const VirtIOMEM *vmem);
 
-/* Bytes that are plugged. */
-uint64_t virtio_mem_get_plugged_size(const VirtIOMEM *vmem);
+/* Of the guest; 0 when the machine has none, which is one without a number. */
+unsigned int virtio_mem_nb_numa_nodes(void);
 
-/* Fills all but the ID. */
-void virtio_mem_fill_device_info(const VirtIOMEM *vmem,
-                                 VirtioMEMDeviceInfo *info);
+/* virtio-mem-request.c */
 
-/* Notifiers get a pointer to the new plugged size (uint64_t, bytes). */
-void virtio_mem_add_size_change_notifier(VirtIOMEM *vmem, Notifier *notifier);
+/**
+ * virtio_mem_handle_request:
+ * Handles one element, which it takes over.  Either it is answered, or a job
+ * goes on with it.  Returns false, and leaves the element to the caller, when
+ * it is too short to hold a request or the answer.
+ */
+bool virtio_mem_handle_request(VirtIOMEM *vmem, VirtQueueElement *elem);
+
+/* Answers the element with this type of response, and frees it. */
+void virtio_mem_answer(VirtIOMEM *vmem, VirtQueueElement *elem, uint16_t type);
+
+/**
+ * virtio_mem_unplug_all:
+ * Unplugs everything, at once.  Nothing changes when the host can't take the
+ * memory back.
+ */
+void virtio_mem_unplug_all(VirtIOMEM *vmem);
+
+/* virtio-mem-job.c */
+
+/* What jobs of a kind do.  Ranges are bytes in the region. */
+struct VirtIOMEMJobType {
+    /*
+     * Does one piece of the work, in whichever thread, without the BQL.
+     * Returns 0 or a negative error.
+     */
+    int (*work)(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
+    /* Undoes the work on a whole range that failed or stopped; or NULL. */
+    int (*undo)(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
+    /*
+     * Makes the result known, in the main loop: all of the range is done, or
+     * @ret says why not.  Returns the type of the response to the guest.
+     */
+    uint16_t (*finish)(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
+                       int ret);
+    /* Bytes of a piece: pieces grow as long as each takes no time. */
+    uint64_t (*piece_size)(const VirtIOMEM *vmem);
+    /* Most likely quick: begins at once, without a thread. */
+    bool often_quick;
+    /* May be left half way, for a reset: that undoes it. */
+    bool can_stop;
+};
+
+void virtio_mem_job_init(VirtIOMEM *vmem);
+void virtio_mem_job_destroy(VirtIOMEM *vmem);
+
+/**
+ * virtio_mem_job_start:
+ * Works on a range of the region.  Returns true with the type of the response
+ * when all is over; else the job answers @elem later, and takes it over.
+ */
+bool virtio_mem_job_start(VirtIOMEM *vmem, const VirtIOMEMJobType *type,
+                          uint64_t offset, uint64_t size,
+                          VirtQueueElement *elem, uint16_t *response);
+
+/* Whether a request goes on in a thread; others wait for it. */
+bool virtio_mem_job_is_running(const VirtIOMEM *vmem);
+
+/**
+ * virtio_mem_job_settle:
+ * Returns once no job runs: waits for it, and stops what may be stopped.
+ * @answer: false when the guest forgot its request.
+ */
+void virtio_mem_job_settle(VirtIOMEM *vmem, bool answer);
+
+/* virtio-mem-memory.c: only virtio_mem_replace_memory() needs the BQL */
+
+RAMBlock *virtio_mem_ram_block(const VirtIOMEM *vmem);
+uint64_t virtio_mem_region_size(const VirtIOMEM *vmem);
+
+/*
+ * Gives the memory of a range back to the host; warns once when it can't.
+ * Returns 0 or a negative error.
+ */
+int virtio_mem_discard(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
+
+/* Takes memory of the host for a range; else as virtio_mem_discard(). */
+int virtio_mem_prealloc(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
+
+/* Bytes that virtio_mem_prealloc() fills in a moment, with all its threads. */
+uint64_t virtio_mem_prealloc_piece_size(const VirtIOMEM *vmem);
+
+/* As virtio_mem_prealloc(), for all that is plugged, off the main loop. */
+int coroutine_mixed_fn virtio_mem_prealloc_plugged(VirtIOMEM *vmem);
 
 /* virtio-mem-blocks.c */
 
@@ -139,6 +296,9 @@ void virtio_mem_blocks_load(VirtIOMEMBlocks *blocks,
                             const unsigned long *plugged);
 void virtio_mem_blocks_set(VirtIOMEMBlocks *blocks, uint64_t offset,
                            uint64_t size, bool plugged);
+
+/* Makes all blocks unplugged. */
+void virtio_mem_blocks_clear(VirtIOMEMBlocks *blocks);
 
 /* Whether all blocks that [offset, offset + size) touches are (un)plugged. */
 bool virtio_mem_blocks_test(const VirtIOMEMBlocks *blocks, uint64_t offset,
@@ -153,6 +313,28 @@ bool virtio_mem_blocks_test(const VirtIOMEMBlocks *blocks, uint64_t offset,
  */
 uint64_t virtio_mem_blocks_next(const VirtIOMEMBlocks *blocks,
                                 uint64_t *offset, uint64_t end, bool plugged);
+
+/* virtio-mem-memslots.c */
+
+/* What the machine maps for the device: all of its memory, or the slots. */
+MemoryRegion *virtio_mem_memory_region(VirtIOMEM *vmem);
+
+/* Decides how many slots to use, at most @limit; called once, unrealized. */
+void virtio_mem_memslots_decide(VirtIOMEM *vmem, unsigned int limit);
+
+/* How many the device may need; 1 with dynamic-memslots off. */
+unsigned int virtio_mem_nb_memslots(const VirtIOMEM *vmem);
+
+/* Lets the guest reach a range that is about to be plugged. */
+void virtio_mem_memslots_show(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
+
+/* Hides slots that have nothing plugged, or only in this range. */
+void virtio_mem_memslots_hide(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
+
+/* Shows the slots with something plugged, and hides all others. */
+void virtio_mem_memslots_update(VirtIOMEM *vmem);
+
+void virtio_mem_memslots_destroy(VirtIOMEM *vmem);
 
 /* virtio-mem-discard.c */
 
@@ -186,8 +368,5 @@ bool virtio_mem_is_migrating(void);
 
 void virtio_mem_migration_register(VirtIOMEM *vmem);
 void virtio_mem_migration_unregister(VirtIOMEM *vmem);
-
-/* Forgets what an unfinished load left. */
-void virtio_mem_stream_free(VirtIOMEM *vmem);
 
 #endif

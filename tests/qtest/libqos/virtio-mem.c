@@ -259,7 +259,7 @@ struct virtio_mem_resp qvirtio_mem_send(QVirtioMem *mem,
  */
 static const char *const areas[] = {
     "virtio-mem", "virtio-mem-plug", "virtio-mem-unplug", "virtio-mem-state",
-    "virtio-mem-queue", "virtio-mem-management",
+    "virtio-mem-queue", "virtio-mem-management", "virtio-mem-options",
 };
 
 static void *get_driver(void *object, const char *interface)

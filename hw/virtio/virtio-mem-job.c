@@ -1,0 +1,160 @@
+/*
+ * virtio-mem: requests that take long
+ *
+ * To fill gigabytes with memory, or to give them back, takes up to seconds: too
+ * long for the main loop.  A job works on a range piece by piece, first for a
+ * moment where it was asked for, then in a thread.  What it amounts to is made
+ * known, and the guest answered, in the main loop.  A device has one job at a
+ * time, and its queue waits for that.
+ *
+ * Whoever needs to see no request half done settles the job first: resets,
+ * the end of the device, a machine that stops, a migration that begins.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
+#include "qemu/units.h"
+#include "hw/virtio/virtio-mem.h"
+#include "trace.h"
+
+/* How long a request may keep the main loop before it goes on in a thread */
+#define MOMENT_NS (1 * SCALE_MS)
+
+/* A piece that took less had next to nothing to do: the next may be larger. */
+#define QUICK_NS (20 * SCALE_US)
+
+/* The largest piece, all the same: the next one may have all to do. */
+#define MAX_PIECE_SIZE (1 * GiB)
+
+static bool job_is_over(const VirtIOMEMJob *job)
+{
+    return job->ret || job->done == job->size;
+}
+
+/* Works until all is over or @deadline_ns, of get_clock(), has passed. */
+static void job_work(VirtIOMEM *vmem, int64_t deadline_ns)
+{
+    VirtIOMEMJob *job = &vmem->job;
+    uint64_t least = job->type->piece_size(vmem);
+    uint64_t piece = least;
+    int64_t now = get_clock(), begun;
+
+    while (!job_is_over(job) && now < deadline_ns) {
+        if (job->type->can_stop && qatomic_read(&job->stop)) {
+            job->ret = -ECANCELED;
+            break;
+        }
+        begun = now;
+        piece = MIN(piece, job->size - job->done);
+        job->ret = job->type->work(vmem, job->offset + job->done, piece);
+        job->done += piece;
+        now = get_clock();
+        piece = now - begun < QUICK_NS ? MIN(2 * piece, MAX_PIECE_SIZE) : least;
+    }
+    if (job->ret && job->type->undo) {
+        job->type->undo(vmem, job->offset, job->size);
+    }
+}
+
+static void *job_thread(void *opaque)
+{
+    VirtIOMEM *vmem = opaque;
+
+    job_work(vmem, INT64_MAX);
+    qemu_bh_schedule(vmem->job.bh);
+    return NULL;
+}
+
+/* Leaves no job, and returns the type of the response. */
+static uint16_t job_finish(VirtIOMEM *vmem)
+{
+    VirtIOMEMJob *job = &vmem->job;
+    const VirtIOMEMJobType *type = job->type;
+
+    job->type = NULL;
+    return type->finish(vmem, job->offset, job->size, job->ret);
+}
+
+bool virtio_mem_job_start(VirtIOMEM *vmem, const VirtIOMEMJobType *type,
+                          uint64_t offset, uint64_t size,
+                          VirtQueueElement *elem, uint16_t *response)
+{
+    VirtIOMEMJob *job = &vmem->job;
+
+    assert(!job->type);
+    job->type = type;
+    job->offset = offset;
+    job->size = size;
+    job->done = 0;
+    job->ret = 0;
+    job->stop = false;
+
+    if (type->often_quick) {
+        job_work(vmem, get_clock() + MOMENT_NS);
+        if (job_is_over(job)) {
+            *response = job_finish(vmem);
+            return true;
+        }
+    }
+    trace_virtio_mem_job_thread(offset, size, job->done);
+    job->elem = elem;
+    qemu_thread_create(&job->thread, "virtio-mem", job_thread, vmem,
+                       QEMU_THREAD_JOINABLE);
+    return false;
+}
+
+bool virtio_mem_job_is_running(const VirtIOMEM *vmem)
+{
+    return vmem->job.type;
+}
+
+/* Waits for the thread, and makes known what it did. */
+static void job_end(VirtIOMEM *vmem, bool answer)
+{
+    VirtIOMEMJob *job = &vmem->job;
+    VirtQueueElement *elem = g_steal_pointer(&job->elem);
+    uint16_t response;
+
+    qemu_thread_join(&job->thread);
+    qemu_bh_cancel(job->bh);
+    response = job_finish(vmem);
+    if (answer) {
+        virtio_mem_answer(vmem, elem, response);
+    } else {
+        virtqueue_detach_element(vmem->vq, elem, 0);
+        g_free(elem);
+    }
+}
+
+void virtio_mem_job_settle(VirtIOMEM *vmem, bool answer)
+{
+    if (virtio_mem_job_is_running(vmem)) {
+        qatomic_set(&vmem->job.stop, true);
+        job_end(vmem, answer);
+        virtio_mem_kick_queue(vmem);
+    }
+}
+
+static void virtio_mem_job_bh(void *opaque)
+{
+    VirtIOMEM *vmem = opaque;
+
+    job_end(vmem, true);
+    virtio_mem_kick_queue(vmem);
+}
+
+void virtio_mem_job_init(VirtIOMEM *vmem)
+{
+    vmem->job.bh = virtio_bh_new_guarded(DEVICE(vmem), virtio_mem_job_bh, vmem);
+}
+
+void virtio_mem_job_destroy(VirtIOMEM *vmem)
+{
+    virtio_mem_job_settle(vmem, false);
+    qemu_bh_delete(vmem->job.bh);
+    vmem->job.bh = NULL;
+}

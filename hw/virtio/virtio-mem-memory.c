@@ -1,0 +1,94 @@
+/*
+ * virtio-mem: the memory of the backend
+ *
+ * Fills parts of it with memory of the host, and gives parts back.  Knows
+ * nothing of the guest; what is plugged decides virtio-mem-request.c.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/coroutine.h"
+#include "qemu/error-report.h"
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "block/thread-pool.h"
+#include "exec/cpu-common.h"
+#include "hw/virtio/virtio-mem.h"
+#include "system/hostmem.h"
+#include "trace.h"
+
+/* QEMU's preallocation starts no thread for less than this. */
+#define PREALLOC_SIZE_PER_THREAD (64 * MiB)
+
+RAMBlock *virtio_mem_ram_block(const VirtIOMEM *vmem)
+{
+    return vmem->memdev->mr.ram_block;
+}
+
+uint64_t virtio_mem_region_size(const VirtIOMEM *vmem)
+{
+    return memory_region_size(&vmem->memdev->mr);
+}
+
+int virtio_mem_discard(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    int ret = ram_block_discard_range(virtio_mem_ram_block(vmem), offset, size);
+
+    trace_virtio_mem_discard(offset, size, ret);
+    if (ret) {
+        warn_report_once("virtio-mem '%s': memory of the backend cannot be "
+                         "given back: %s", virtio_mem_name(vmem),
+                         strerror(-ret));
+    }
+    return ret;
+}
+
+int virtio_mem_prealloc(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    HostMemoryBackend *memdev = vmem->memdev;
+    char *start = memory_region_get_ram_ptr(&memdev->mr) + offset;
+    Error *err = NULL;
+
+    if (qemu_prealloc_mem(memory_region_get_fd(&memdev->mr), start, size,
+                          memdev->prealloc_threads, memdev->prealloc_context,
+                          false, &err)) {
+        trace_virtio_mem_prealloc(offset, size);
+        return 0;
+    }
+    warn_report_once("virtio-mem '%s': 0x%" PRIx64 " bytes at 0x%" PRIx64
+                     " cannot be filled with memory of the host: %s",
+                     virtio_mem_name(vmem), size, offset,
+                     error_get_pretty(err));
+    error_free(err);
+    return -ENOMEM;
+}
+
+uint64_t virtio_mem_prealloc_piece_size(const VirtIOMEM *vmem)
+{
+    return ROUND_UP(vmem->memdev->prealloc_threads * PREALLOC_SIZE_PER_THREAD,
+                    vmem->block_size);
+}
+
+static int prealloc_plugged(void *opaque)
+{
+    VirtIOMEM *vmem = opaque;
+    uint64_t offset = 0, size;
+    int ret = 0;
+
+    while (!ret && (size = virtio_mem_blocks_next(&vmem->blocks, &offset,
+                                                  virtio_mem_region_size(vmem),
+                                                  true))) {
+        ret = virtio_mem_prealloc(vmem, offset, size);
+        offset += size;
+    }
+    return ret;
+}
+
+int coroutine_mixed_fn virtio_mem_prealloc_plugged(VirtIOMEM *vmem)
+{
+    if (qemu_in_coroutine()) {
+        return thread_pool_submit_co(prealloc_plugged, vmem);
+    }
+    return prealloc_plugged(vmem);
+}

@@ -1,0 +1,367 @@
+/*
+ * virtio-mem: the four requests of the guest
+ *
+ * Reads a request, checks it, changes blocks, answers.  Rules of the virtio
+ * specification are named Dnn: docs/conformance.md lists their tests.  Each
+ * request changes all that it names, or nothing.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/iov.h"
+#include "qemu/log.h"
+#include "qemu/units.h"
+#include "hw/virtio/virtio-mem.h"
+#include "standard-headers/linux/virtio_mem.h"
+#include "trace.h"
+
+/* A range of blocks that a request names, as offset and size in the region. */
+typedef struct BlockRange {
+    uint64_t offset;    /* bytes */
+    uint64_t size;      /* bytes */
+} BlockRange;
+
+
+/* Requests.  Each handler fills in the response and changes all or nothing. */
+
+/*
+ * D25, D32, D45: aligned, not empty, and inside the usable region.  Compares
+ * sizes, never ends, so that no address of a hostile guest can overflow.
+ */
+static bool virtio_mem_range_is_valid(const VirtIOMEM *vmem, uint64_t addr,
+                                      uint16_t nb_blocks, BlockRange *range)
+{
+    uint64_t size = nb_blocks * vmem->block_size;
+    uint64_t offset = addr - vmem->addr;
+
+    if (!nb_blocks || !QEMU_IS_ALIGNED(addr, vmem->block_size) ||
+        addr < vmem->addr || size > vmem->usable_region_size ||
+        offset > vmem->usable_region_size - size) {
+        qemu_log_mask(LOG_GUEST_ERROR,
+                      "virtio-mem '%s': %u blocks at 0x%" PRIx64 ": not aligned"
+                      " blocks of 0x%" PRIx64 " within [0x%" PRIx64 ", +0x%"
+                      PRIx64 ")\n", virtio_mem_name(vmem), nb_blocks, addr,
+                      vmem->block_size, vmem->addr, vmem->usable_region_size);
+        return false;
+    }
+    *range = (BlockRange) { .offset = offset, .size = size };
+    return true;
+}
+
+/* D26, D33: as above, and all blocks are (un)plugged now. */
+static bool virtio_mem_range_is_all(const VirtIOMEM *vmem, uint64_t addr,
+                                    uint16_t nb_blocks, bool plugged,
+                                    BlockRange *range)
+{
+    if (!virtio_mem_range_is_valid(vmem, addr, nb_blocks, range)) {
+        return false;
+    }
+    if (!virtio_mem_blocks_test(&vmem->blocks, range->offset, range->size,
+                                plugged)) {
+        qemu_log_mask(LOG_GUEST_ERROR,
+                      "virtio-mem '%s': %u blocks at 0x%" PRIx64
+                      ": not all are %splugged\n", virtio_mem_name(vmem),
+                      nb_blocks, addr, plugged ? "" : "un");
+        return false;
+    }
+    return true;
+}
+
+/* A request that is being handled */
+typedef struct Request {
+    VirtQueueElement *elem;
+    struct virtio_mem_req req;      /* a copy: the guest can't change it */
+    struct virtio_mem_resp resp;    /* in host byte order until it is sent */
+} Request;
+
+/*
+ * What a handler did: filled in the response, or left it, and the element, to a
+ * job.
+ */
+typedef enum Outcome {
+    ANSWERED,
+    LEFT_TO_JOB,
+} Outcome;
+
+static Outcome answered(Request *request, uint16_t type)
+{
+    request->resp.type = type;
+    return ANSWERED;
+}
+
+static Outcome start_job(VirtIOMEM *vmem, Request *request,
+                         const VirtIOMEMJobType *type, uint64_t offset,
+                         uint64_t size)
+{
+    return virtio_mem_job_start(vmem, type, offset, size, request->elem,
+                                &request->resp.type) ? ANSWERED : LEFT_TO_JOB;
+}
+
+static void set_blocks(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
+                       bool plugged)
+{
+    virtio_mem_blocks_set(&vmem->blocks, offset, size, plugged);
+    trace_virtio_mem_blocks_changed(offset, size, plugged);
+    virtio_mem_plugged_size_changed(vmem);
+}
+
+/* PLUG */
+
+/* With prealloc=on the memory is there; else the guest takes it by use. */
+static uint16_t virtio_mem_plug_finish(VirtIOMEM *vmem, uint64_t offset,
+                                       uint64_t size, int ret)
+{
+    if (ret) {
+        return VIRTIO_MEM_RESP_BUSY;                    /* D27 */
+    }
+    virtio_mem_memslots_show(vmem, offset, size);
+    if (virtio_mem_notify_populate(vmem, offset, size)) {
+        virtio_mem_memslots_hide(vmem, offset, size);
+        /* A listener that agreed may have filled the memory. */
+        virtio_mem_discard(vmem, offset, size);
+        return VIRTIO_MEM_RESP_BUSY;
+    }
+    set_blocks(vmem, offset, size, true);
+    return VIRTIO_MEM_RESP_ACK;                         /* D28, D29 */
+}
+
+static const VirtIOMEMJobType prealloc_job = {
+    .work = virtio_mem_prealloc,
+    .undo = virtio_mem_discard,
+    .finish = virtio_mem_plug_finish,
+    .piece_size = virtio_mem_prealloc_piece_size,
+    .can_stop = true,
+};
+
+static Outcome virtio_mem_plug(VirtIOMEM *vmem, Request *request)
+{
+    uint64_t addr = le64_to_cpu(request->req.u.plug.addr);
+    uint16_t nb_blocks = le16_to_cpu(request->req.u.plug.nb_blocks);
+    BlockRange range;
+
+    trace_virtio_mem_plug_request(addr, nb_blocks);
+    if (!virtio_mem_range_is_all(vmem, addr, nb_blocks, false, &range)) {
+        return answered(request, VIRTIO_MEM_RESP_ERROR);
+    }
+    if (virtio_mem_get_plugged_size(vmem) + range.size > vmem->requested_size) {
+        return answered(request, VIRTIO_MEM_RESP_NACK);     /* D50 */
+    }
+    if (virtio_mem_is_migrating()) {
+        return answered(request, VIRTIO_MEM_RESP_BUSY);
+    }
+    if (vmem->prealloc) {
+        return start_job(vmem, request, &prealloc_job, range.offset,
+                         range.size);
+    }
+    return answered(request, virtio_mem_plug_finish(vmem, range.offset,
+                                                    range.size, 0));
+}
+
+/* UNPLUG */
+
+static uint64_t discard_piece_size(const VirtIOMEM *vmem)
+{
+    /* 5 ms at most, as small pages of a shared memory file are the slowest */
+    return MAX(vmem->block_size, 32 * MiB);
+}
+
+static uint16_t virtio_mem_unplug_finish(VirtIOMEM *vmem, uint64_t offset,
+                                         uint64_t size, int ret)
+{
+    if (ret) {
+        virtio_mem_memslots_show(vmem, offset, size);
+        return VIRTIO_MEM_RESP_BUSY;                    /* D34 */
+    }
+    virtio_mem_notify_discard(vmem, offset, size);
+    set_blocks(vmem, offset, size, false);
+    return VIRTIO_MEM_RESP_ACK;                         /* D35, D36 */
+}
+
+static const VirtIOMEMJobType discard_job = {
+    .work = virtio_mem_discard,
+    .finish = virtio_mem_unplug_finish,
+    .piece_size = discard_piece_size,
+    .often_quick = true,
+};
+
+/* Whether an UNPLUG takes no more than what the host wants to have back. */
+static bool virtio_mem_unplug_is_requested(const VirtIOMEM *vmem, uint64_t size)
+{
+    return virtio_mem_get_plugged_size(vmem) >= vmem->requested_size + size;
+}
+
+static Outcome virtio_mem_unplug(VirtIOMEM *vmem, Request *request)
+{
+    uint64_t addr = le64_to_cpu(request->req.u.unplug.addr);
+    uint16_t nb_blocks = le16_to_cpu(request->req.u.unplug.nb_blocks);
+    BlockRange range;
+
+    trace_virtio_mem_unplug_request(addr, nb_blocks);
+    if (!virtio_mem_range_is_all(vmem, addr, nb_blocks, true, &range)) {
+        return answered(request, VIRTIO_MEM_RESP_ERROR);
+    }
+    if (vmem->refuse_unrequested_unplug &&
+        !virtio_mem_unplug_is_requested(vmem, range.size)) {
+        return answered(request, VIRTIO_MEM_RESP_NACK);
+    }
+    if (virtio_mem_is_migrating()) {
+        return answered(request, VIRTIO_MEM_RESP_BUSY);
+    }
+    virtio_mem_memslots_hide(vmem, range.offset, range.size);
+    return start_job(vmem, request, &discard_job, range.offset, range.size);
+}
+
+/* UNPLUG_ALL */
+
+/*
+ * The whole region is discarded, not just what is plugged: that costs no more,
+ * and takes back what a guest left in unplugged blocks.
+ */
+static uint16_t virtio_mem_unplug_all_finish(VirtIOMEM *vmem, uint64_t offset,
+                                             uint64_t size, int ret)
+{
+    if (ret) {
+        virtio_mem_memslots_update(vmem);
+        return VIRTIO_MEM_RESP_BUSY;                    /* D39 */
+    }
+    if (vmem->blocks.nb_plugged) {
+        virtio_mem_notify_discard_all(vmem);
+        virtio_mem_blocks_clear(&vmem->blocks);
+        virtio_mem_plugged_size_changed(vmem);          /* D41 */
+    }
+    trace_virtio_mem_unplugged_all();
+    virtio_mem_shrink_usable_region(vmem);              /* D42 */
+    return VIRTIO_MEM_RESP_ACK;                         /* D40 */
+}
+
+static const VirtIOMEMJobType discard_all_job = {
+    .work = virtio_mem_discard,
+    .finish = virtio_mem_unplug_all_finish,
+    .piece_size = discard_piece_size,
+    .often_quick = true,
+};
+
+static Outcome virtio_mem_unplug_all_request(VirtIOMEM *vmem, Request *request)
+{
+    uint64_t region_size = virtio_mem_region_size(vmem);
+
+    trace_virtio_mem_unplug_all_request();
+    if (virtio_mem_is_migrating()) {
+        return answered(request, VIRTIO_MEM_RESP_BUSY);
+    }
+    virtio_mem_memslots_hide(vmem, 0, region_size);
+    return start_job(vmem, request, &discard_all_job, 0, region_size);
+}
+
+void virtio_mem_unplug_all(VirtIOMEM *vmem)
+{
+    uint64_t region_size = virtio_mem_region_size(vmem);
+
+    virtio_mem_memslots_hide(vmem, 0, region_size);
+    virtio_mem_unplug_all_finish(vmem, 0, region_size,
+                                 virtio_mem_discard(vmem, 0, region_size));
+}
+
+/* STATE */
+
+static Outcome virtio_mem_state(VirtIOMEM *vmem, Request *request)
+{
+    uint64_t addr = le64_to_cpu(request->req.u.state.addr);
+    uint16_t nb_blocks = le16_to_cpu(request->req.u.state.nb_blocks);
+    const VirtIOMEMBlocks *blocks = &vmem->blocks;
+    BlockRange range;
+    uint16_t state;
+
+    trace_virtio_mem_state_request(addr, nb_blocks);
+    if (!virtio_mem_range_is_valid(vmem, addr, nb_blocks, &range)) {
+        return answered(request, VIRTIO_MEM_RESP_ERROR);
+    }
+    if (virtio_mem_blocks_test(blocks, range.offset, range.size, true)) {
+        state = VIRTIO_MEM_STATE_PLUGGED;
+    } else if (virtio_mem_blocks_test(blocks, range.offset, range.size,
+                                      false)) {
+        state = VIRTIO_MEM_STATE_UNPLUGGED;
+    } else {
+        state = VIRTIO_MEM_STATE_MIXED;
+    }
+    trace_virtio_mem_state_response(state);
+    request->resp.u.state.state = cpu_to_le16(state);
+    return answered(request, VIRTIO_MEM_RESP_ACK);
+}
+
+/* All of them */
+
+typedef struct RequestType {
+    /* bytes of the request that the device reads (D23, D30, D37, D43) */
+    size_t size;
+    Outcome (*handle)(VirtIOMEM *vmem, Request *request);
+} RequestType;
+
+#define REQUEST_HEADER_SIZE offsetof(struct virtio_mem_req, u)
+
+static const RequestType request_types[] = {
+    [VIRTIO_MEM_REQ_PLUG] = {
+        .size = sizeof(struct virtio_mem_req),
+        .handle = virtio_mem_plug,
+    },
+    [VIRTIO_MEM_REQ_UNPLUG] = {
+        .size = sizeof(struct virtio_mem_req),
+        .handle = virtio_mem_unplug,
+    },
+    [VIRTIO_MEM_REQ_UNPLUG_ALL] = {
+        .size = REQUEST_HEADER_SIZE,
+        .handle = virtio_mem_unplug_all_request,
+    },
+    [VIRTIO_MEM_REQ_STATE] = {
+        .size = sizeof(struct virtio_mem_req),
+        .handle = virtio_mem_state,
+    },
+};
+
+/* Sends the response, and frees the element. */
+static void send_response(VirtIOMEM *vmem, VirtQueueElement *elem,
+                          struct virtio_mem_resp *resp)
+{
+    trace_virtio_mem_send_response(resp->type);
+    resp->type = cpu_to_le16(resp->type);
+    iov_from_buf(elem->in_sg, elem->in_num, 0, resp, sizeof(*resp));
+    virtqueue_push(vmem->vq, elem, sizeof(*resp));
+    virtio_notify(VIRTIO_DEVICE(vmem), vmem->vq);
+    g_free(elem);
+}
+
+void virtio_mem_answer(VirtIOMEM *vmem, VirtQueueElement *elem, uint16_t type)
+{
+    struct virtio_mem_resp resp = { .type = type };
+
+    send_response(vmem, elem, &resp);
+}
+
+bool virtio_mem_handle_request(VirtIOMEM *vmem, VirtQueueElement *elem)
+{
+    Request request = { .elem = elem };
+    size_t size = iov_to_buf(elem->out_sg, elem->out_num, 0, &request.req,
+                             sizeof(request.req));
+    uint16_t type = le16_to_cpu(request.req.type);
+    Outcome outcome;
+
+    if (size < REQUEST_HEADER_SIZE ||
+        iov_size(elem->in_sg, elem->in_num) < sizeof(request.resp)) {
+        return false;
+    }
+    if (type >= ARRAY_SIZE(request_types)) {
+        qemu_log_mask(LOG_GUEST_ERROR, "virtio-mem '%s': request type %u: "
+                      "only 0 to %zu exist\n", virtio_mem_name(vmem), type,
+                      ARRAY_SIZE(request_types) - 1);
+        outcome = answered(&request, VIRTIO_MEM_RESP_ERROR);
+    } else if (size < request_types[type].size) {
+        return false;
+    } else {
+        outcome = request_types[type].handle(vmem, &request);
+    }
+    if (outcome == ANSWERED) {
+        send_response(vmem, elem, &request.resp);
+    }
+    return true;
+}
