@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import named_tests
+
 MARKS = {"passed": "ok  ", "failed": "FAIL", "skipped": "skip"}
 
 
@@ -46,6 +48,7 @@ class Lines:
     def __init__(self, config):
         self.config = config
         self.broken = set()
+        self.passed = set()
 
     def _outcome(self, report):
         """None for a phase of a test that decides nothing."""
@@ -63,6 +66,8 @@ class Lines:
             return
         if outcome == "failed":
             self.broken.add(report.nodeid)
+        if outcome == "passed":
+            self.passed.add(named_tests.name_of(report.nodeid))
         self.config.counts[outcome] += 1
         about = dict(report.user_properties).get("about", "")
         name = report.nodeid.removeprefix("tests/").split("@")[0]
@@ -76,6 +81,21 @@ class Lines:
     def pytest_collectreport(self, report):
         if report.failed:
             self.config.counts["failed"] += 1
+
+    def _ran_all(self):
+        return (self.config.args == ["tests"]
+                and not self.config.getoption("keyword"))
+
+    def pytest_sessionfinish(self, session):
+        """A document may name no test that did not run, or did not pass."""
+        if not self._ran_all():
+            return
+        for document, name in named_tests.all_names():
+            if name not in self.passed:
+                self.config.counts["failed"] += 1
+                session.exitstatus = 1
+                self.config.get_terminal_writer().line(
+                    f"FAIL {document}: there was no test {name} that passed")
 
 
 def pytest_unconfigure(config):

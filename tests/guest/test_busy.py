@@ -1,45 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A host that can't do what the guest asks for now: the device says BUSY."""
 
-import subprocess
-from pathlib import Path
-
-import pytest
-
 from testvm import GIB, MIB
 
-REFUSE = Path(__file__).with_name("refuse.c")
 
-
-@pytest.fixture
-def refuse(tmp_path, monkeypatch):
-    """A file: while it exists, the host takes no memory back."""
-    library = tmp_path / "refuse.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-Wall", "-Werror", "-o",
-                    library, REFUSE, "-ldl"], check=True)
-    file = tmp_path / "refuse"
-    monkeypatch.setenv("LD_PRELOAD", str(library))
-    monkeypatch.setenv("REFUSE", str(file))
-    return file
-
-
-def test_busy_while_shrinking(boot, refuse):
+def test_busy_while_shrinking(boot, host):
     """Try again until the host takes the memory back."""
     vm = boot()
     vm.resize_exact(vm0=GIB)
-    refuse.touch()
+    host.begin("keeps-memory")
     vm.resize("vm0", 130 * MIB)
     vm.wait_for_log("the host is busy")
     assert vm.size("vm0") == GIB
-    refuse.unlink()
+    host.end("keeps-memory")
     vm.wait_exact(vm0=130 * MIB)
 
 
-def test_busy_while_turning_round(boot, refuse):
+def test_busy_while_turning_round(boot, host):
     """Use memory again that the host did not take back."""
     vm = boot()
     vm.resize_exact(vm0=GIB)
-    refuse.touch()
+    host.begin("keeps-memory")
     vm.resize("vm0", 0)
     vm.wait_for_log("the host is busy")
     vm.resize_exact(vm0=GIB)
@@ -51,19 +32,19 @@ def test_busy_while_turning_round(boot, refuse):
                 lambda: vm.guest.mem_total() == vm.boot_total)
     vm.resize("vm0", 514 * MIB)
     assert vm.size("vm0") == GIB
-    refuse.unlink()
+    host.end("keeps-memory")
     vm.wait_exact(vm0=514 * MIB)
 
 
-def test_busy_at_start(boot, refuse):
+def test_busy_at_start(boot, host):
     """Start with what a reboot could not unplug, once the host takes it."""
     vm = boot()
     vm.resize_exact(vm0=GIB)
-    refuse.touch()
+    host.begin("keeps-memory")
     vm.reboot()
     assert vm.size("vm0") == GIB
     vm.load("ours")
     vm.resize("vm0", 256 * MIB)
     assert vm.size("vm0") == GIB
-    refuse.unlink()
+    host.end("keeps-memory")
     vm.wait_exact(vm0=256 * MIB)

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * host: a host that is short of memory, for one QEMU
+ *
+ * Loaded into QEMU with LD_PRELOAD.  HOST names a directory; as long as a file
+ * of this name stands in it, the host
+ *
+ *   keeps-memory  can't take memory back: MADV_DONTNEED fails
+ *   no-memory     has none left to fill a range with: MADV_POPULATE_WRITE fails
+ *   slow          does not get on with filling; "filling" says that it is at it
+ */
+
+#define _GNU_SOURCE
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const char *path_of(const char *name)
+{
+	static __thread char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%s", getenv("HOST"), name);
+	return path;
+}
+
+static bool is(const char *name)
+{
+	return !access(path_of(name), F_OK);
+}
+
+static void fill_slowly(void)
+{
+	if (is("slow"))
+		close(open(path_of("filling"), O_CREAT | O_WRONLY, 0600));
+	while (is("slow"))
+		usleep(1000);
+}
+
+int madvise(void *addr, size_t length, int advice)
+{
+	int (*real)(void *, size_t, int) = dlsym(RTLD_NEXT, "madvise");
+
+	if (advice == MADV_POPULATE_WRITE)
+		fill_slowly();
+	if ((advice == MADV_DONTNEED && is("keeps-memory")) ||
+	    (advice == MADV_POPULATE_WRITE && is("no-memory"))) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return real(addr, length, advice);
+}
