@@ -27,7 +27,7 @@ $(if $(shell echo '$(JOBS)' | grep -x '[1-9][0-9]*'),,$(error \
 $(if $(filter $(ACCEL),tcg kvm),,$(error ACCEL=$(ACCEL): only tcg and kvm work))
 
 PYTHON       := /usr/bin/python3
-CCACHE       := $(shell command -v ccache)
+GCC          := $(strip $(shell command -v ccache) gcc)
 B            := build
 FETCH        := $(B)/fetch
 APT          := tools/apt-private $(CURDIR)/$(B)/apt
@@ -36,6 +36,7 @@ STAMP        := $(B)/stamps
 QEMU_TREE    := $(B)/qemu-src
 QEMU_BUILD   := $(B)/qemu
 QEMU         := $(QEMU_BUILD)/qemu-system-x86_64
+COV_BUILD    := $(B)/qemu-coverage
 STOCK_TREE   := $(B)/qemu-stock-src
 STOCK_BUILD  := $(B)/qemu-stock
 QEMU_OURS    := $(wildcard hw/virtio/*.c include/hw/virtio/*.h \
@@ -59,6 +60,7 @@ PKG_MODULE   := gcc make xz-utils libelf-dev dwarves
 PKG_GUEST    := gcc libc6-dev cpio gzip xz-utils
 PKG_RUN      := python3
 PKG_DEMO     := python3-rich
+PKG_COVERAGE := gcovr
 PKG_CHECK    := python3-pytest python3-pytest-xdist qemu-system-x86 perl git \
                 flex bison bc
 
@@ -123,8 +125,8 @@ $(QEMU_WIRE): include/uapi/linux/virtio_mem.h $(STAMP)/qemu-tree
 
 PYENV = PATH=$(PYTOOLS)/bin:$$PATH PYTHONPATH=$(PYTOOLS)/lib/python3/dist-packages
 
-# $(call configure,TREE,BUILD)
-configure = mkdir -p $(2) && cd $(2) && $(PYENV) CC='$(strip $(CCACHE) gcc)' \
+# $(call configure,TREE,BUILD,COMPILER)
+configure = mkdir -p $(2) && cd $(2) && $(PYENV) CC='$(3)' \
 		$(CURDIR)/$(1)/configure --python=$(PYTHON) \
 		--target-list=x86_64-softmmu --without-default-features \
 		--enable-system --enable-tools --enable-kvm --enable-tcg \
@@ -147,7 +149,7 @@ QEMU_PYTOOLS = $(if $(wildcard $(QEMU_SRC)/python/wheels/meson*),,$(STAMP)/pytoo
 $(QEMU_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) | $(STAMP)/packages-qemu
 	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
 	@echo 'configuring QEMU ...'
-	@$(call configure,$(QEMU_TREE),$(QEMU_BUILD))
+	@$(call configure,$(QEMU_TREE),$(QEMU_BUILD),$(GCC))
 	@$(call link-firmware,$(QEMU_BUILD))
 	@touch $@
 
@@ -162,7 +164,7 @@ $(STAMP)/qemu-stock-tree: tools/unpack-tree $(FETCH)/qemu.stamp
 
 $(STOCK_BUILD)/build.ninja: $(STAMP)/qemu-stock-tree $(STAMP)/pytools | $(STAMP)/packages-qemu
 	@echo 'configuring stock QEMU ...'
-	@$(call configure,$(STOCK_TREE),$(STOCK_BUILD))
+	@$(call configure,$(STOCK_TREE),$(STOCK_BUILD),$(GCC))
 	@$(call link-firmware,$(STOCK_BUILD))
 	@touch $@
 
@@ -233,6 +235,18 @@ demo: qemu guest | $(STAMP)/packages-demo ## watch a guest grow and shrink
 .PHONY: check
 check: qemu qemu-stock guest linux-src | $(STAMP)/packages-check ## all tests; the last line counts them
 	@$(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) --dist loadgroup $(TESTS)
+
+$(COV_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) tools/cc-coverage
+	@echo 'configuring QEMU for coverage ...'
+	@$(call configure,$(QEMU_TREE),$(COV_BUILD),$(CURDIR)/tools/cc-coverage)
+	@$(call link-firmware,$(COV_BUILD))
+	@touch $@
+
+.PHONY: coverage
+coverage: qemu qemu-stock guest linux-src $(COV_BUILD)/build.ninja | $(STAMP)/packages-check $(STAMP)/packages-coverage ## which lines and branches of the device `make check` runs
+	@$(PYENV) tools/ninja-build 'QEMU for coverage' $(B)/qemu-coverage.log $(COV_BUILD) \
+		-j $(JOBS) qemu-system-x86_64 tests/qtest/qos-test
+	@tools/coverage $(COV_BUILD) $(TESTS)
 
 .PHONY: clean
 clean: ## remove what was built, keep what was fetched

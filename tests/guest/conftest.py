@@ -18,6 +18,8 @@ DRIVER = "/sys/bus/virtio/drivers/virtio_mem"
 class Machine(VM):
     """A VM that knows how much memory its guest had at boot."""
 
+    boot_total = None
+
     def bound(self):
         """The guest's names of the devices that the driver has."""
         return [name for name in self.guest.list(DRIVER)
@@ -75,7 +77,8 @@ def seed():
 def boot(request):
     """
     Boots a guest: boot(*devices, driver="ours", **arguments of VM).
-    boot.twin(vm, **changed) starts a machine that `vm` can migrate to.
+    boot.twin(vm, **changed) starts a machine that `vm` can migrate to;
+    boot.end(vm) ends one, whatever became of it.
     """
     machines = []
 
@@ -108,7 +111,12 @@ def boot(request):
             machine.load(driver, **(parameters or {}))
         return machine
 
+    def _end(vm):
+        machines.remove(vm)
+        vm.stop()
+
     _boot.twin = _twin
+    _boot.end = _end
     yield _boot
     try:
         if not request.node.stash.get(FAILED, False):

@@ -44,7 +44,7 @@ class Migration:
         """Begins to send the guest; returns once its memory is on its way."""
         uri = f"unix:{target.directory}/migration"
         for machine in (self, target):
-            machine.set_capabilities("events", *capabilities)
+            machine.set_capabilities(*capabilities)
         target.qmp("migrate-incoming", uri=uri)
         self.set_bandwidth(bandwidth)
         self.qmp("migrate", uri=uri)
@@ -52,34 +52,49 @@ class Migration:
 
     def finish_migration(self, target):
         """Returns once the guest runs in `target`, as fast as it goes."""
+        self.pause()
         self.set_bandwidth(0)
         self.wait_migration("completed")
         self.hand_over(target)
 
+    def pause(self):
+        """
+        Halts the guest.  QEMU's software emulation, of stock QEMU as well,
+        loses writes of a guest that is busy while QEMU looks for changed pages:
+        whoever wants to find all memory on the target halts the guest first.
+        """
+        self.qmp("stop")
+
     def hand_over(self, target):
-        """From now on the guest answers through `target`."""
+        """From now on the guest answers, and runs, in `target`."""
         self.guest = None
-        target.wait_for("the guest to run", lambda: target.qmp(
-            "query-status")["status"] == "running")
+        target.wait_for("the guest to arrive", lambda: target.qmp(
+            "query-status")["status"] in ("paused", "running"))
+        target.qmp("cont")
 
     def migrate(self, target, *capabilities):
         """Returns once the guest runs in `target`."""
+        self.pause()
         self.start_migration(target, *capabilities)
         self.finish_migration(target)
 
     def migrate_postcopy(self, target):
         """As migrate(), but most memory follows the guest."""
+        self.pause()
         self.start_migration(target, "postcopy-ram", bandwidth=16 * MIB)
         self.qmp("migrate-start-postcopy")
-        self.wait_migration("completed")
+        self.wait_migration("postcopy-active")
         self.hand_over(target)
+        self.wait_migration("completed")
 
     def cancel_migration(self):
         self.qmp("migrate_cancel")
         self.wait_migration("cancelled")
 
     def save(self, path, *capabilities):
-        """Writes the guest to a file."""
+        """Writes the guest to a file; a snapshot lets it go on meanwhile."""
+        if "background-snapshot" not in capabilities:
+            self.pause()
         self.set_capabilities(*capabilities)
         self.set_bandwidth(0)
         self.qmp("migrate", uri=f"file:{path}")
@@ -89,8 +104,9 @@ class Migration:
         """Goes on with a guest from a file."""
         self.set_capabilities(*capabilities)
         self.qmp("migrate-incoming", uri=f"file:{path}")
-        self.wait_for("the guest to run", lambda: self.qmp(
-            "query-status")["status"] == "running")
+        self.wait_for("the guest to arrive", lambda: self.qmp(
+            "query-status")["status"] in ("paused", "running"))
+        self.qmp("cont")
 
     def fails_to_restore(self, path):
         """Tries it; returns why it failed."""

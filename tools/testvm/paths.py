@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
-QEMU = BUILD / "qemu" / "qemu-system-x86_64"
+# QEMU_BUILD in the environment names another build directory of QEMU.
+QEMU_BUILD = Path(os.environ.get("QEMU_BUILD", BUILD / "qemu")).resolve()
+QEMU = QEMU_BUILD / "qemu-system-x86_64"
 STOCK = BUILD / "qemu-stock" / "qemu-system-x86_64"
-QTEST = BUILD / "qemu" / "tests" / "qtest" / "qos-test"
 KERNEL = BUILD / "guest" / "vmlinuz"
 INITRD = BUILD / "guest" / "initrd"
 LOGS = BUILD / "logs"

@@ -169,9 +169,12 @@ class VM(Migration):
             raise
 
     def stop(self):
-        """Ends QEMU and removes its files; the console's log stays."""
+        """
+        Ends QEMU and removes its files; the console's log stays.  QEMU may end
+        by itself, for what it does at its end.
+        """
         try:
-            self._machine.shutdown(hard=True)
+            self._machine.shutdown()
         except Exception:       # it is gone, one way or the other
             pass
         shutil.rmtree(self._dir, ignore_errors=True)
