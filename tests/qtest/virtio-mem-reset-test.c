@@ -10,31 +10,6 @@
 #include "standard-headers/linux/virtio_config.h"
 #include "virtio-mem-test.h"
 
-/* The power management function of the pc machine's chip set */
-#define PM_DEVFN       QPCI_DEVFN(1, 3)
-#define PM_BASE_REG    0x40
-#define PM_ENABLE_REG  0x80
-#define PM_BASE        0x600
-#define PM1_CONTROL    4
-#define PM1_SLEEP_S3   (1 << 10 | 1 << 13)
-
-/* Suspends the machine to RAM, and wakes it up. */
-static void sleep_and_wake_up(QVirtioMem *mem)
-{
-    QTestState *qts = qvirtio_mem_qts(mem);
-    QPCIDevice *pm = qpci_device_find(mem->pci->pdev->bus, PM_DEVFN);
-
-    g_assert_nonnull(pm);
-    qpci_config_writel(pm, PM_BASE_REG, PM_BASE | 1);
-    qpci_config_writeb(pm, PM_ENABLE_REG, 1);
-    g_free(pm);
-    qtest_outw(qts, PM_BASE + PM1_CONTROL, PM1_SLEEP_S3);
-    qtest_qmp_eventwait(qts, "SUSPEND");
-    qtest_qmp_assert_success(qts, "{ 'execute': 'system_wakeup' }");
-    qtest_qmp_eventwait(qts, "WAKEUP");
-    qvirtio_mem_power_on(mem);
-}
-
 /* Features */
 
 /* This test checks that a driver must promise not to read unplugged memory. */
@@ -99,7 +74,7 @@ static void test_sleep_keeps_memory(QVirtioMem *mem, const void *row)
     plug_pattern(mem);
     stamp(mem, 4, 0x0123456789abcdef);
     before = picture(mem);
-    sleep_and_wake_up(mem);
+    qvirtio_mem_sleep(mem, &qvirtio_mem_power_pc);
     assert_unchanged(mem, before);
     assert_pattern(mem);
     assert_stamp(mem, 4, 0x0123456789abcdef);

@@ -12,6 +12,7 @@
 #include "qgraph.h"
 #include "virtio-mem.h"
 #include "standard-headers/linux/virtio_config.h"
+#include "standard-headers/linux/virtio_pci.h"
 
 #define TIMEOUT_US (120 * G_USEC_PER_SEC)
 #define GARBAGE    0xa5
@@ -38,6 +39,18 @@ static void free_queue(QVirtioMem *mem)
     }
 }
 
+/* A shorter queue is faster to set up. */
+static void limit_queue(QVirtioMem *mem)
+{
+    if (mem->queue_size) {
+        mem->vdev->bus->queue_select(mem->vdev, 0);
+        qpci_io_writew(mem->pci->pdev, mem->pci->bar,
+                       mem->pci->common_cfg_offset +
+                       offsetof(struct virtio_pci_common_cfg, queue_size),
+                       mem->queue_size);
+    }
+}
+
 void qvirtio_mem_start(QVirtioMem *mem, uint64_t declined)
 {
     struct virtio_mem_config config;
@@ -47,6 +60,7 @@ void qvirtio_mem_start(QVirtioMem *mem, uint64_t declined)
     free_queue(mem);
     features = qvirtio_get_features(mem->vdev) & ~declined;
     qvirtio_set_features(mem->vdev, features);
+    limit_queue(mem);
     mem->vq = qvirtqueue_setup(mem->vdev, mem->alloc, 0);
     qvirtio_set_driver_ok(mem->vdev);
     qvirtio_mem_take_irq(mem, QVIRTIO_MEM_QUEUE_IRQ | QVIRTIO_MEM_CONFIG_IRQ);
@@ -61,6 +75,48 @@ void qvirtio_mem_power_on(QVirtioMem *mem)
 {
     qvirtio_pci_device_enable(mem->pci);
     qvirtio_mem_start(mem, QVIRTIO_MEM_DECLINED);
+}
+
+/* The machine */
+
+/* The power management function: where it says where its registers are */
+#define PM_BASE_REG    0x40
+#define PM_BASE        0x600
+#define PM1_CONTROL    4
+#define PM1_SLEEP_S3   (1 << 10 | 1 << 13)
+
+const QVirtioMemPower qvirtio_mem_power_pc = {
+    .devfn = QPCI_DEVFN(1, 3),
+    .enable_reg = 0x80,
+    .enable = 1,
+};
+
+const QVirtioMemPower qvirtio_mem_power_q35 = {
+    .devfn = QPCI_DEVFN(31, 0),
+    .enable_reg = 0x44,
+    .enable = 0x80,
+};
+
+void qvirtio_mem_sleep(QVirtioMem *mem, const QVirtioMemPower *power)
+{
+    QTestState *qts = qvirtio_mem_qts(mem);
+    QPCIDevice *pm = qpci_device_find(mem->pci->pdev->bus, power->devfn);
+
+    g_assert_nonnull(pm);
+    qpci_config_writel(pm, PM_BASE_REG, PM_BASE | 1);
+    qpci_config_writeb(pm, power->enable_reg, power->enable);
+    g_free(pm);
+    qtest_outw(qts, PM_BASE + PM1_CONTROL, PM1_SLEEP_S3);
+    qtest_qmp_eventwait(qts, "SUSPEND");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'system_wakeup' }");
+    qtest_qmp_eventwait(qts, "WAKEUP");
+    qvirtio_mem_power_on(mem);
+}
+
+void qvirtio_mem_move(QVirtioMem *mem, QTestState *to)
+{
+    /* All else that the driver knows are places that have not changed. */
+    mem->pci->pdev->bus->qts = to;
 }
 
 /* Registers */
@@ -222,6 +278,12 @@ void qvirtio_mem_forget(QVirtioMem *mem, QVirtioMemPending *pending)
     }
 }
 
+static void resp_to_cpu(struct virtio_mem_resp *resp)
+{
+    resp->type = le16_to_cpu(resp->type);
+    resp->u.state.state = le16_to_cpu(resp->u.state.state);
+}
+
 struct virtio_mem_resp qvirtio_mem_finish(QVirtioMem *mem,
                                           QVirtioMemPending *pending)
 {
@@ -233,9 +295,7 @@ struct virtio_mem_resp qvirtio_mem_finish(QVirtioMem *mem,
     qtest_memread(qvirtio_mem_qts(mem), pending->in, &resp,
                   MIN(pending->in_len, sizeof(resp)));
     qvirtio_mem_forget(mem, pending);
-
-    resp.type = le16_to_cpu(resp.type);
-    resp.u.state.state = le16_to_cpu(resp.u.state.state);
+    resp_to_cpu(&resp);
     return resp;
 }
 
@@ -251,7 +311,135 @@ struct virtio_mem_resp qvirtio_mem_send(QVirtioMem *mem,
     return qvirtio_mem_finish(mem, &pending);
 }
 
-/* virtio-mem-pci, as a node of the graph */
+/*
+ * Requests in rounds: all with one notification, in the first descriptors, and
+ * in slots of both rings that follow each other without a wrap.
+ */
+
+#define ROUND_MAX 256
+
+typedef struct Round {
+    size_t n;
+    uint16_t slot;      /* the first one */
+    uint64_t reqs;
+    uint64_t resps;
+} Round;
+
+static void describe(struct vring_desc *desc, uint64_t addr, uint32_t len,
+                     uint16_t flags, uint16_t next)
+{
+    *desc = (struct vring_desc) {
+        .addr = cpu_to_le64(addr),
+        .len = cpu_to_le32(len),
+        .flags = cpu_to_le16(flags),
+        .next = cpu_to_le16(next),
+    };
+}
+
+static void write_round(QVirtioMem *mem, const Round *round,
+                        const struct virtio_mem_req *reqs)
+{
+    const uint32_t req_len = sizeof(struct virtio_mem_req);
+    const uint32_t resp_len = sizeof(struct virtio_mem_resp);
+    QTestState *qts = qvirtio_mem_qts(mem);
+    struct vring_desc desc[2 * ROUND_MAX];
+    size_t i;
+
+    for (i = 0; i < round->n; i++) {
+        describe(&desc[2 * i], round->reqs + i * req_len, req_len,
+                 VRING_DESC_F_NEXT, 2 * i + 1);
+        describe(&desc[2 * i + 1], round->resps + i * resp_len, resp_len,
+                 VRING_DESC_F_WRITE, 0);
+    }
+    qtest_bufwrite(qts, round->reqs, reqs, round->n * req_len);
+    qtest_memset(qts, round->resps, GARBAGE, round->n * resp_len);
+    qtest_bufwrite(qts, mem->vq->desc, desc, round->n * 2 * sizeof(*desc));
+}
+
+static void expose_round(QVirtioMem *mem, const Round *round)
+{
+    QTestState *qts = qvirtio_mem_qts(mem);
+    QVirtQueue *vq = mem->vq;
+    uint16_t idx = cpu_to_le16(vq->last_used_idx + round->n);
+    uint16_t heads[ROUND_MAX];
+    size_t i;
+
+    for (i = 0; i < round->n; i++) {
+        heads[i] = cpu_to_le16(2 * i);
+    }
+    qtest_bufwrite(qts, vq->avail + offsetof(struct vring_avail, ring) +
+                   round->slot * sizeof(*heads), heads,
+                   round->n * sizeof(*heads));
+    qtest_bufwrite(qts, vq->avail + offsetof(struct vring_avail, idx), &idx,
+                   sizeof(idx));
+}
+
+/* Waits until all of the round was answered, which must be in its order. */
+static void wait_round(QVirtioMem *mem, const Round *round)
+{
+    gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
+    QTestState *qts = qvirtio_mem_qts(mem);
+    QVirtQueue *vq = mem->vq;
+    struct vring_used_elem used[ROUND_MAX];
+    uint16_t idx;
+    size_t i;
+
+    vq->last_used_idx += round->n;
+    do {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        qtest_bufread(qts, vq->used + offsetof(struct vring_used, idx), &idx,
+                      sizeof(idx));
+    } while (le16_to_cpu(idx) != vq->last_used_idx);
+
+    qtest_bufread(qts, vq->used + offsetof(struct vring_used, ring) +
+                  round->slot * sizeof(*used), used, round->n * sizeof(*used));
+    for (i = 0; i < round->n; i++) {
+        g_assert_cmpuint(le32_to_cpu(used[i].id), ==, 2 * i);
+        g_assert_cmpuint(le32_to_cpu(used[i].len), ==,
+                         sizeof(struct virtio_mem_resp));
+    }
+}
+
+/* Returns how many there were in the round. */
+static size_t send_round(QVirtioMem *mem, const struct virtio_mem_req *reqs,
+                         struct virtio_mem_resp *resps, size_t n)
+{
+    uint32_t size = mem->vq->size;
+    uint16_t slot = mem->vq->last_used_idx % size;
+    Round round = {
+        .n = MIN(MIN(n, ROUND_MAX), MIN(size / 2, size - slot)),
+        .slot = slot,
+    };
+    size_t i;
+
+    round.reqs = guest_alloc(mem->alloc, round.n * sizeof(*reqs));
+    round.resps = guest_alloc(mem->alloc, round.n * sizeof(*resps));
+    write_round(mem, &round, reqs);
+    expose_round(mem, &round);
+    qvirtio_mem_kick(mem);
+    wait_round(mem, &round);
+    qtest_bufread(qvirtio_mem_qts(mem), round.resps, resps,
+                  round.n * sizeof(*resps));
+    guest_free(mem->alloc, round.reqs);
+    guest_free(mem->alloc, round.resps);
+    for (i = 0; i < round.n; i++) {
+        resp_to_cpu(&resps[i]);
+    }
+    return round.n;
+}
+
+void qvirtio_mem_send_all(QVirtioMem *mem, const struct virtio_mem_req *reqs,
+                          struct virtio_mem_resp *resps, size_t n)
+{
+    size_t done = 0;
+
+    qvirtqueue_reset_pool(mem->vq);
+    while (done < n) {
+        done += send_round(mem, reqs + done, resps + done, n - done);
+    }
+}
+
+/* virtio-mem-pci, as a node of the graph and outside of it */
 
 /*
  * Interfaces that test cases ask for: one for each area, since the graph has
@@ -291,12 +479,13 @@ static void destructor(QOSGraphObject *obj)
     qvirtio_pci_destructor(obj);
 }
 
-static void *create(void *pci_bus, QGuestAllocator *alloc, void *addr)
+QVirtioMemPCI *qvirtio_mem_pci_new(QPCIBus *bus, QGuestAllocator *alloc,
+                                   QPCIAddress *addr)
 {
     QVirtioMemPCI *mem_pci = g_new0(QVirtioMemPCI, 1);
     QOSGraphObject *obj = &mem_pci->pci_vdev.obj;
 
-    virtio_pci_init(&mem_pci->pci_vdev, pci_bus, addr);
+    virtio_pci_init(&mem_pci->pci_vdev, bus, addr);
     mem_pci->mem.vdev = &mem_pci->pci_vdev.vdev;
     mem_pci->mem.pci = &mem_pci->pci_vdev;
     mem_pci->mem.alloc = alloc;
@@ -304,7 +493,18 @@ static void *create(void *pci_bus, QGuestAllocator *alloc, void *addr)
     obj->get_driver = get_driver;
     obj->start_hw = start_hw;
     obj->destructor = destructor;
-    return obj;
+    return mem_pci;
+}
+
+void qvirtio_mem_pci_free(QVirtioMemPCI *mem_pci)
+{
+    destructor(&mem_pci->pci_vdev.obj);
+    g_free(mem_pci);
+}
+
+static void *create(void *pci_bus, QGuestAllocator *alloc, void *addr)
+{
+    return &qvirtio_mem_pci_new(pci_bus, alloc, addr)->pci_vdev.obj;
 }
 
 static void virtio_mem_register_nodes(void)

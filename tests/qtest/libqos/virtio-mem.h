@@ -28,6 +28,8 @@ typedef struct QVirtioMem {
     QVirtQueue *vq;
     QVirtioPCIDevice *pci;
     QGuestAllocator *alloc;
+    /* What the driver makes of the queue at its next start; 0: all there is */
+    uint16_t queue_size;
     /* Interrupts that were seen and not yet taken */
     uint8_t irqs;
     /* Configuration fields that cannot change while the device operates */
@@ -67,10 +69,31 @@ typedef struct QVirtioMemPending {
     uint32_t in_len;
 } QVirtioMemPending;
 
+/*
+ * How a machine is put to sleep: the PCI function with its power management,
+ * and the byte in its configuration space that enables it.
+ */
+typedef struct QVirtioMemPower {
+    uint32_t devfn;
+    uint8_t enable_reg;
+    uint8_t enable;
+} QVirtioMemPower;
+
+extern const QVirtioMemPower qvirtio_mem_power_pc;
+extern const QVirtioMemPower qvirtio_mem_power_q35;
+
 /* The shape that a driver uses: one descriptor each, nothing to spare */
 extern const QVirtioMemShape qvirtio_mem_plain;
 
 QTestState *qvirtio_mem_qts(QVirtioMem *mem);
+
+/* A device outside of the graph, at this place on the bus; not yet started. */
+QVirtioMemPCI *qvirtio_mem_pci_new(QPCIBus *bus, QGuestAllocator *alloc,
+                                   QPCIAddress *addr);
+void qvirtio_mem_pci_free(QVirtioMemPCI *mem_pci);
+
+/* The machine has migrated to @to, and the driver with it. */
+void qvirtio_mem_move(QVirtioMem *mem, QTestState *to);
 
 /*
  * (Re)starts the driver: device reset, all offered features but @declined
@@ -80,6 +103,9 @@ void qvirtio_mem_start(QVirtioMem *mem, uint64_t declined);
 
 /* Finds the device again after a system reset and starts the driver. */
 void qvirtio_mem_power_on(QVirtioMem *mem);
+
+/* Suspends the machine to RAM, wakes it up, and starts the driver. */
+void qvirtio_mem_sleep(QVirtioMem *mem, const QVirtioMemPower *power);
 
 /* Reads the whole configuration space, into host byte order. */
 struct virtio_mem_config qvirtio_mem_config(QVirtioMem *mem);
@@ -124,5 +150,12 @@ void qvirtio_mem_forget(QVirtioMem *mem, QVirtioMemPending *pending);
 struct virtio_mem_resp qvirtio_mem_send(QVirtioMem *mem,
                                         const struct virtio_mem_req *req,
                                         const QVirtioMemShape *shape);
+
+/*
+ * Sends @n plain requests while no other is on the queue, as many with one
+ * notification as fit.  Costs few messages to QEMU, however many requests.
+ */
+void qvirtio_mem_send_all(QVirtioMem *mem, const struct virtio_mem_req *reqs,
+                          struct virtio_mem_resp *resps, size_t n);
 
 #endif
