@@ -75,7 +75,8 @@ help: ## this list (also plain `make`)
 	@echo
 	@echo 'Variables: QEMU_SRC=DIR KDIR=DIR LINUX_SRC=DIR trees of your own;'
 	@echo '           ACCEL=kvm where it works (default tcg); JOBS=N;'
-	@echo '           TESTS="PATH... -k NAME" what to check; DEMO=--help'
+	@echo '           TESTS="PATH... -k NAME" what to check; DEMO=--help;'
+	@echo '           SEED=N repeats what was random; STEPS=N of check and soak'
 
 # Remembers the value of a variable, so that another one rebuilds.
 .PHONY: force
@@ -89,7 +90,8 @@ $(STAMP)/value-%: force
 qemu: $(QEMU_BUILD)/build.ninja $(QEMU_WIRE) ## the device: build/qemu/qemu-system-x86_64
 	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
 	@$(PYENV) tools/ninja-build QEMU $(B)/qemu.log $(QEMU_BUILD) -j $(JOBS) \
-		qemu-system-x86_64 tests/qtest/qos-test
+		qemu-system-x86_64 tests/qtest/qos-test \
+		tests/qtest/virtio-mem-model-test
 
 $(STAMP)/packages-%: Makefile
 	@tools/need-packages $(PKG_$(shell echo $* | tr a-z A-Z))
@@ -247,6 +249,10 @@ coverage: qemu qemu-stock guest linux-src $(COV_BUILD)/build.ninja | $(STAMP)/pa
 	@$(PYENV) tools/ninja-build 'QEMU for coverage' $(B)/qemu-coverage.log $(COV_BUILD) \
 		-j $(JOBS) qemu-system-x86_64 tests/qtest/qos-test
 	@tools/coverage $(COV_BUILD) $(TESTS)
+
+.PHONY: soak
+soak: qemu ## a million random steps of the device and a model of it
+	@$(PYTHON) -m soak $(JOBS)
 
 .PHONY: clean
 clean: ## remove what was built, keep what was fetched
