@@ -17,6 +17,7 @@ ACCEL        ?= tcg
 JOBS         ?= $(shell nproc)
 TESTS        ?= tests
 DEMO         ?=
+BENCH        ?=
 export ACCEL
 
 # Mistakes are told before anything is built.
@@ -61,7 +62,7 @@ PKG_GUEST    := gcc libc6-dev cpio gzip xz-utils
 PKG_RUN      := python3
 PKG_DEMO     := python3-rich
 PKG_COVERAGE := gcovr
-PKG_CHECK    := python3-pytest python3-pytest-xdist qemu-system-x86 perl git \
+PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich qemu-system-x86 perl git \
                 flex bison bc
 
 export PYTHONPATH := $(CURDIR)/$(QEMU_TREE)/python:$(CURDIR)/tools
@@ -76,7 +77,7 @@ help: ## this list (also plain `make`)
 	@echo 'Variables: QEMU_SRC=DIR KDIR=DIR LINUX_SRC=DIR trees of your own;'
 	@echo '           ACCEL=kvm where it works (default tcg); JOBS=N;'
 	@echo '           TESTS="PATH... -k NAME" what to check; DEMO=--help;'
-	@echo '           SEED=N repeats what was random; STEPS=N of check and soak'
+	@echo '           BENCH=--help; SEED=N repeats what was random; STEPS=N'
 
 # Remembers the value of a variable, so that another one rebuilds.
 .PHONY: force
@@ -91,7 +92,7 @@ qemu: $(QEMU_BUILD)/build.ninja $(QEMU_WIRE) ## the device: build/qemu/qemu-syst
 	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
 	@$(PYENV) tools/ninja-build QEMU $(B)/qemu.log $(QEMU_BUILD) -j $(JOBS) \
 		qemu-system-x86_64 tests/qtest/qos-test \
-		tests/qtest/virtio-mem-model-test
+		tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench
 
 $(STAMP)/packages-%: Makefile
 	@tools/need-packages $(PKG_$(shell echo $* | tr a-z A-Z))
@@ -253,6 +254,10 @@ coverage: qemu qemu-stock guest linux-src $(COV_BUILD)/build.ninja | $(STAMP)/pa
 .PHONY: soak
 soak: qemu ## a million random steps of the device and a model of it
 	@$(PYTHON) -m soak $(JOBS)
+
+.PHONY: bench-device
+bench-device: qemu qemu-stock | $(STAMP)/packages-demo ## the device's speed beside the stock one's
+	@tools/bench-device $(BENCH)
 
 .PHONY: clean
 clean: ## remove what was built, keep what was fetched
