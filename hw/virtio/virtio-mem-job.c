@@ -17,7 +17,6 @@
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
-#include "qemu/units.h"
 #include "hw/virtio/virtio-mem.h"
 #include "trace.h"
 
@@ -26,9 +25,7 @@
 
 /* A piece that took less had next to nothing to do: the next may be larger. */
 #define QUICK_NS (20 * SCALE_US)
-
-/* The largest piece, all the same: the next one may have all to do. */
-#define MAX_PIECE_SIZE (1 * GiB)
+#define PIECE_GROWTH 16
 
 static bool job_is_over(const VirtIOMEMJob *job)
 {
@@ -40,6 +37,7 @@ static void job_work(VirtIOMEM *vmem, int64_t deadline_ns)
 {
     VirtIOMEMJob *job = &vmem->job;
     uint64_t least = job->type->piece_size(vmem);
+    uint64_t most = MAX(least, job->type->max_piece_size(vmem));
     uint64_t piece = least;
     int64_t now = get_clock(), begun;
 
@@ -53,7 +51,7 @@ static void job_work(VirtIOMEM *vmem, int64_t deadline_ns)
         job->ret = job->type->work(vmem, job->offset + job->done, piece);
         job->done += piece;
         now = get_clock();
-        piece = now - begun < QUICK_NS ? MIN(2 * piece, MAX_PIECE_SIZE) : least;
+        piece = now - begun < QUICK_NS ? MIN(PIECE_GROWTH * piece, most) : least;
     }
     if (job->ret && job->type->undo) {
         job->type->undo(vmem, job->offset, job->size);

@@ -18,8 +18,8 @@
 #include "system/hostmem.h"
 #include "trace.h"
 
-/* QEMU's preallocation starts no thread for less than this. */
-#define PREALLOC_SIZE_PER_THREAD (64 * MiB)
+/* Threads of QEMU's preallocation start and end with each piece. */
+#define PREALLOC_SIZE_PER_THREAD (256 * MiB)
 
 RAMBlock *virtio_mem_ram_block(const VirtIOMEM *vmem)
 {
@@ -68,6 +68,18 @@ uint64_t virtio_mem_prealloc_piece_size(const VirtIOMEM *vmem)
 {
     return ROUND_UP(vmem->memdev->prealloc_threads * PREALLOC_SIZE_PER_THREAD,
                     vmem->block_size);
+}
+
+uint64_t virtio_mem_discard_piece_size(const VirtIOMEM *vmem)
+{
+    /* Small pages of a file are the slowest: 5 ms */
+    return MAX(vmem->block_size, 32 * MiB);
+}
+
+uint64_t virtio_mem_discard_max_piece_size(const VirtIOMEM *vmem)
+{
+    /* Up to 160 ms for small pages of a file, 20 ms for anonymous huge pages */
+    return qemu_ram_get_fd(virtio_mem_ram_block(vmem)) >= 0 ? 1 * GiB : 8 * GiB;
 }
 
 static int prealloc_plugged(void *opaque)

@@ -11,7 +11,6 @@
 #include "qemu/osdep.h"
 #include "qemu/iov.h"
 #include "qemu/log.h"
-#include "qemu/units.h"
 #include "hw/virtio/virtio-mem.h"
 #include "standard-headers/linux/virtio_mem.h"
 #include "trace.h"
@@ -131,6 +130,7 @@ static const VirtIOMEMJobType prealloc_job = {
     .undo = virtio_mem_discard,
     .finish = virtio_mem_plug_finish,
     .piece_size = virtio_mem_prealloc_piece_size,
+    .max_piece_size = virtio_mem_prealloc_piece_size,
     .can_stop = true,
 };
 
@@ -160,12 +160,6 @@ static Outcome virtio_mem_plug(VirtIOMEM *vmem, Request *request)
 
 /* UNPLUG */
 
-static uint64_t discard_piece_size(const VirtIOMEM *vmem)
-{
-    /* 5 ms at most, as small pages of a shared memory file are the slowest */
-    return MAX(vmem->block_size, 32 * MiB);
-}
-
 static uint16_t virtio_mem_unplug_finish(VirtIOMEM *vmem, uint64_t offset,
                                          uint64_t size, int ret)
 {
@@ -181,7 +175,8 @@ static uint16_t virtio_mem_unplug_finish(VirtIOMEM *vmem, uint64_t offset,
 static const VirtIOMEMJobType discard_job = {
     .work = virtio_mem_discard,
     .finish = virtio_mem_unplug_finish,
-    .piece_size = discard_piece_size,
+    .piece_size = virtio_mem_discard_piece_size,
+    .max_piece_size = virtio_mem_discard_max_piece_size,
     .often_quick = true,
 };
 
@@ -238,7 +233,8 @@ static uint16_t virtio_mem_unplug_all_finish(VirtIOMEM *vmem, uint64_t offset,
 static const VirtIOMEMJobType discard_all_job = {
     .work = virtio_mem_discard,
     .finish = virtio_mem_unplug_all_finish,
-    .piece_size = discard_piece_size,
+    .piece_size = virtio_mem_discard_piece_size,
+    .max_piece_size = virtio_mem_discard_max_piece_size,
     .often_quick = true,
 };
 

@@ -29,6 +29,9 @@
 /* How long the queue may keep the main loop before others have their turn */
 #define VIRTIO_MEM_TURN_NS (1 * SCALE_MS)
 
+/* Requests between two looks at the clock: most take less than it does */
+#define VIRTIO_MEM_REQUESTS_PER_LOOK 8
+
 /*
  * How far the usable region reaches beyond the requested size, at least: a
  * guest that adds memory in larger pieces than it plugs, and aligned to them,
@@ -153,9 +156,10 @@ static void virtio_mem_handle_queue(VirtIODevice *vdev, VirtQueue *vq)
 {
     VirtIOMEM *vmem = VIRTIO_MEM(vdev);
     int64_t end = get_clock() + VIRTIO_MEM_TURN_NS;
+    unsigned int handled = 0;
 
     while (!virtio_mem_job_is_running(vmem) && virtio_mem_handle_one(vmem)) {
-        if (get_clock() > end) {
+        if (++handled % VIRTIO_MEM_REQUESTS_PER_LOOK == 0 && get_clock() > end) {
             virtio_mem_kick_queue(vmem);
             return;
         }

@@ -235,8 +235,12 @@ struct VirtIOMEMJobType {
      */
     uint16_t (*finish)(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
                        int ret);
-    /* Bytes of a piece: pieces grow as long as each takes no time. */
+    /*
+     * Bytes of a piece.  Pieces grow as long as each takes no time; but the
+     * next one may have all to do, so there is a limit.
+     */
     uint64_t (*piece_size)(const VirtIOMEM *vmem);
+    uint64_t (*max_piece_size)(const VirtIOMEM *vmem);
     /* Most likely quick: begins at once, without a thread. */
     bool often_quick;
     /* May be left half way, for a reset: that undoes it. */
@@ -281,6 +285,12 @@ int virtio_mem_prealloc(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 
 /* Bytes that virtio_mem_prealloc() fills in a moment, with all its threads. */
 uint64_t virtio_mem_prealloc_piece_size(const VirtIOMEM *vmem);
+
+/* Bytes that are given back in some milliseconds, whatever they hold. */
+uint64_t virtio_mem_discard_piece_size(const VirtIOMEM *vmem);
+
+/* Bytes to give back at once, at most, where nothing seems to be in them. */
+uint64_t virtio_mem_discard_max_piece_size(const VirtIOMEM *vmem);
 
 /* As virtio_mem_prealloc(), for all that is plugged, off the main loop. */
 int coroutine_mixed_fn virtio_mem_prealloc_plugged(VirtIOMEM *vmem);
