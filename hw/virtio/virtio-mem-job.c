@@ -27,16 +27,21 @@
 #define QUICK_NS (20 * SCALE_US)
 #define PIECE_GROWTH 16
 
+/* A thread has more time for a piece than the main loop. */
+#define THREAD_PIECES 8
+
 static bool job_is_over(const VirtIOMEMJob *job)
 {
     return job->ret || job->done == job->size;
 }
 
-/* Works until all is over or @deadline_ns, of get_clock(), has passed. */
-static void job_work(VirtIOMEM *vmem, int64_t deadline_ns)
+/*
+ * Works until all is over or @deadline_ns, of get_clock(), has passed; at least
+ * in pieces of @least bytes.
+ */
+static void job_work(VirtIOMEM *vmem, int64_t deadline_ns, uint64_t least)
 {
     VirtIOMEMJob *job = &vmem->job;
-    uint64_t least = job->type->piece_size(vmem);
     uint64_t most = MAX(least, job->type->max_piece_size(vmem));
     uint64_t piece = least;
     int64_t now = get_clock(), begun;
@@ -62,7 +67,8 @@ static void *job_thread(void *opaque)
 {
     VirtIOMEM *vmem = opaque;
 
-    job_work(vmem, INT64_MAX);
+    job_work(vmem, INT64_MAX,
+             THREAD_PIECES * vmem->job.type->piece_size(vmem));
     qemu_bh_schedule(vmem->job.bh);
     return NULL;
 }
@@ -92,7 +98,7 @@ bool virtio_mem_job_start(VirtIOMEM *vmem, const VirtIOMEMJobType *type,
     job->stop = false;
 
     if (type->often_quick) {
-        job_work(vmem, get_clock() + MOMENT_NS);
+        job_work(vmem, get_clock() + MOMENT_NS, type->piece_size(vmem));
         if (job_is_over(job)) {
             *response = job_finish(vmem);
             return true;

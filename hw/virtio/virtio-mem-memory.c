@@ -18,8 +18,8 @@
 #include "system/hostmem.h"
 #include "trace.h"
 
-/* Threads of QEMU's preallocation start and end with each piece. */
-#define PREALLOC_SIZE_PER_THREAD (256 * MiB)
+/* QEMU's preallocation starts no thread for less than this. */
+#define PREALLOC_SIZE_PER_THREAD (64 * MiB)
 
 RAMBlock *virtio_mem_ram_block(const VirtIOMEM *vmem)
 {

@@ -186,10 +186,10 @@ def test_only_plugged_blocks_travel(boot, machine):
 
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("changed, message", [
-    ({"size": 5 * GIB}, "memdev.size"),
+    ({"size": 5 * GIB}, "Size mismatch: 0000:00:01.0/vm0-mem"),
     ({"block_size": 4 * MIB}, "block-size"),
     ({"node": 1}, "'node' is 0x0 on the source, but 0x1 here"),
-    ({"options": {"memaddr": 0x200000000}}, "memaddr"),
+    ({"options": {"memaddr": 0x140000000}}, "memaddr"),
 ], ids=["size", "block-size", "node", "address"])
 def test_different_target(boot, machine, changed, message):
     """Refuse a source whose device is another one, and say what differs."""
@@ -199,5 +199,4 @@ def test_different_target(boot, machine, changed, message):
     there = boot.twin(vm, devices=[Device(**(described | changed))])
     path = vm.directory + "/guest"
     vm.save(path)
-    text = there.fails_to_restore(path)
-    assert message in text or "Length mismatch" in text, text
+    assert message in there.fails_to_restore(path)
