@@ -62,8 +62,8 @@ PKG_GUEST    := gcc libc6-dev cpio gzip xz-utils
 PKG_RUN      := python3
 PKG_DEMO     := python3-rich
 PKG_COVERAGE := gcovr
-PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich qemu-system-x86 perl git \
-                flex bison bc
+PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich \
+                python3-pyelftools qemu-system-x86 perl git flex bison bc
 
 export PYTHONPATH := $(CURDIR)/$(QEMU_TREE)/python:$(CURDIR)/tools
 
@@ -92,7 +92,8 @@ qemu: $(QEMU_BUILD)/build.ninja $(QEMU_WIRE) ## the device: build/qemu/qemu-syst
 	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
 	@$(PYENV) tools/ninja-build QEMU $(B)/qemu.log $(QEMU_BUILD) -j $(JOBS) \
 		qemu-system-x86_64 tests/qtest/qos-test \
-		tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench
+		tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench \
+		storage-daemon/qemu-storage-daemon
 
 $(STAMP)/packages-%: Makefile
 	@tools/need-packages $(PKG_$(shell echo $* | tr a-z A-Z))
@@ -128,16 +129,19 @@ $(QEMU_WIRE): include/uapi/linux/virtio_mem.h $(STAMP)/qemu-tree
 
 PYENV = PATH=$(PYTOOLS)/bin:$$PATH PYTHONPATH=$(PYTOOLS)/lib/python3/dist-packages
 
+QEMU_OPTIONS := --target-list=x86_64-softmmu --without-default-features \
+                --enable-system --enable-tools --enable-kvm --enable-tcg \
+                --enable-numa --enable-slirp --enable-vhost-user \
+                --enable-vhost-user-blk-server --enable-vhost-kernel \
+                --enable-vhost-net --enable-seccomp --enable-fdt=system \
+                --enable-trace-backends=log --disable-docs \
+                --disable-download --disable-install-blobs \
+                --firmwarepath=$(FIRMWARE)
+
 # $(call configure,TREE,BUILD,COMPILER)
 configure = mkdir -p $(2) && cd $(2) && $(PYENV) CC='$(3)' \
-		$(CURDIR)/$(1)/configure --python=$(PYTHON) \
-		--target-list=x86_64-softmmu --without-default-features \
-		--enable-system --enable-tools --enable-kvm --enable-tcg \
-		--enable-numa --enable-slirp --enable-vhost-user \
-		--enable-vhost-kernel --enable-vhost-net --enable-seccomp \
-		--enable-fdt=system --enable-trace-backends=log \
-		--disable-docs --disable-download --disable-install-blobs \
-		--firmwarepath=$(FIRMWARE) >configure.log 2>&1 || \
+		$(CURDIR)/$(1)/configure --python=$(PYTHON) $(QEMU_OPTIONS) \
+		>configure.log 2>&1 || \
 		{ tail -n 20 configure.log >&2; exit 1; }
 
 # In its build tree QEMU looks for firmware below qemu-bundle only.
@@ -149,7 +153,8 @@ link-firmware = for dir in $(subst :, ,$(FIRMWARE)); do \
 # A released tree of the user's brings its own Meson; Debian's archive does not.
 QEMU_PYTOOLS = $(if $(wildcard $(QEMU_SRC)/python/wheels/meson*),,$(STAMP)/pytools)
 
-$(QEMU_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) | $(STAMP)/packages-qemu
+$(QEMU_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) \
+		$(STAMP)/value-QEMU_OPTIONS | $(STAMP)/packages-qemu
 	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
 	@echo 'configuring QEMU ...'
 	@$(call configure,$(QEMU_TREE),$(QEMU_BUILD),$(GCC))
@@ -165,7 +170,8 @@ $(STAMP)/qemu-stock-tree: tools/unpack-tree $(FETCH)/qemu.stamp
 	@tools/patch-tree $(STOCK_TREE) $(firstword $(QEMU_PATCHES))
 	@touch $@
 
-$(STOCK_BUILD)/build.ninja: $(STAMP)/qemu-stock-tree $(STAMP)/pytools | $(STAMP)/packages-qemu
+$(STOCK_BUILD)/build.ninja: $(STAMP)/qemu-stock-tree $(STAMP)/pytools \
+		$(STAMP)/value-QEMU_OPTIONS | $(STAMP)/packages-qemu
 	@echo 'configuring stock QEMU ...'
 	@$(call configure,$(STOCK_TREE),$(STOCK_BUILD),$(GCC))
 	@$(call link-firmware,$(STOCK_BUILD))
@@ -226,7 +232,7 @@ $(B)/guest/init: $(wildcard guest/*.c guest/*.h) | $(STAMP)/packages-guest
 	@mkdir -p $(@D)
 	@gcc -static -O2 -Wall -Wextra -Werror -Wno-format-zero-length -o $@ $(filter %.c,$^)
 
-$(B)/guest/initrd: $(B)/guest/init $(MODULE) $(STAMP)/linux | $(STAMP)/packages-guest
+$(B)/guest/initrd: $(B)/guest/init $(MODULE) tools/make-initrd $(STAMP)/linux | $(STAMP)/packages-guest
 	@tools/make-initrd $@ $(B)/guest/init $(MODULE) $(LINUX)/modules
 
 # --- Demo and checks ----------------------------------------------------
@@ -239,7 +245,8 @@ demo: qemu guest | $(STAMP)/packages-demo ## watch a guest grow and shrink
 check: qemu qemu-stock guest linux-src | $(STAMP)/packages-check ## all tests; the last line counts them
 	@$(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) --dist loadgroup $(TESTS)
 
-$(COV_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) tools/cc-coverage
+$(COV_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) \
+		$(STAMP)/value-QEMU_OPTIONS tools/cc-coverage
 	@echo 'configuring QEMU for coverage ...'
 	@$(call configure,$(QEMU_TREE),$(COV_BUILD),$(CURDIR)/tools/cc-coverage)
 	@$(call link-firmware,$(COV_BUILD))
@@ -248,7 +255,9 @@ $(COV_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) tools/cc-coverage
 .PHONY: coverage
 coverage: qemu qemu-stock guest linux-src $(COV_BUILD)/build.ninja | $(STAMP)/packages-check $(STAMP)/packages-coverage ## which lines and branches of the device `make check` runs
 	@$(PYENV) tools/ninja-build 'QEMU for coverage' $(B)/qemu-coverage.log $(COV_BUILD) \
-		-j $(JOBS) qemu-system-x86_64 tests/qtest/qos-test
+		-j $(JOBS) qemu-system-x86_64 tests/qtest/qos-test \
+		tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench \
+		storage-daemon/qemu-storage-daemon
 	@tools/coverage $(COV_BUILD) $(TESTS)
 
 .PHONY: soak

@@ -5,15 +5,52 @@
 #define GUEST_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PAGE 4096UL
 
 /* Sets the text of the answer; returns 0 when @ok, else -1. */
 int answer(bool ok, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* pattern.c: words of memory that depend on a seed and their place */
+
+void pattern_fill(uint64_t *words, size_t bytes, uint64_t seed);
+
+/* Says in @text where memory has not what it was filled with, if so. */
+bool pattern_holds(const uint64_t *words, size_t bytes, uint64_t seed,
+		   char *text, size_t text_size);
+
+/* pagemap.c */
+
+/*
+ * Finds the physical addresses of pages from @start on, 0 for one that is not
+ * there.  Returns 0, or -1 with errno.
+ */
+int pagemap_read(const void *start, size_t nb_pages, uint64_t *addrs);
+
 /* hold.c; each takes the arguments of its command and sets the answer. */
 int do_hold(char **argv);	/* NAME BYTES SEED [NODE] */
 int do_verify(char **argv);	/* NAME */
+int do_frames(char **argv);	/* NAME */
 int do_drop(char **argv);	/* NAME */
 int do_pin(char **argv);	/* NAME BYTES [NODE] */
+
+/* transfer.c */
+int do_transfer(char **argv);	/* KIND WHERE BYTES SEED BOUNDARY */
+int do_transferred(char **argv);	/* KIND */
+int do_transfer_end(char **argv);	/* KIND */
+
+/* A way for memory to leave the guest and to come back, by DMA. */
+struct carrier {
+	/* Returns a file descriptor, or -1 with errno. */
+	int (*open)(char *where);
+	/* All of @out goes away, and comes back to @in; 0, or -1 with errno. */
+	int (*carry)(int fd, const void *out, void *in, size_t bytes);
+};
+
+extern const struct carrier disk_carrier;	/* disk.c; WHERE is a device */
+extern const struct carrier net_carrier;	/* net.c; WHERE is ADDRESS:PORT */
 
 #endif

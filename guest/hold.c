@@ -2,10 +2,9 @@
 /*
  * Memory of the guest that is in use.
  *
- * "hold" fills anonymous memory so that each word depends on a seed and its
- * place: Linux can move it, but nobody can lose or mix up a page of it unseen.
- * "pin" makes memory that Linux can't move, by leaving it in a pipe.  Both
- * stay until "drop".
+ * "hold" fills anonymous memory with a pattern: Linux can move it.  "pin" makes
+ * memory that Linux can't move, by leaving it in a pipe.  Both stay until
+ * "drop".
  */
 
 #define _GNU_SOURCE
@@ -23,7 +22,6 @@
 #include "guest.h"
 
 #define MPOL_BIND 2
-#define PAGE 4096UL
 
 struct holding {
 	char name[32];		/* empty: free */
@@ -43,11 +41,6 @@ static struct holding *find(const char *name)
 		if (!strcmp(holdings[i].name, name))
 			return &holdings[i];
 	return NULL;
-}
-
-static uint64_t word_at(uint64_t seed, size_t index)
-{
-	return (seed + index) * 0x9e3779b97f4a7c15ULL ^ (seed << 32);
 }
 
 /* As find(), for the commands that name what is held. */
@@ -113,30 +106,62 @@ int do_hold(char **argv)
 	if (!holding)
 		return -1;
 	holding->seed = strtoull(argv[2], NULL, 0);
-	for (size_t i = 0; i < holding->bytes / sizeof(uint64_t); i++)
-		holding->words[i] = word_at(holding->seed, i);
+	pattern_fill(holding->words, holding->bytes, holding->seed);
 	return answer(true, "%zu", holding->bytes);
 }
 
 int do_verify(char **argv)
 {
 	struct holding *holding = find_held(argv[0]);
+	char where[128];
 
 	if (!holding)
 		return -1;
 	if (holding->pinned)
 		return answer(false, "%s: pinned, has no pattern", argv[0]);
-	for (size_t i = 0; i < holding->bytes / sizeof(uint64_t); i++) {
-		uint64_t expected = word_at(holding->seed, i);
-
-		if (holding->words[i] != expected)
-			return answer(false,
-				      "%s: offset 0x%zx: expected 0x%llx, found 0x%llx",
-				      argv[0], i * sizeof(uint64_t),
-				      (unsigned long long)expected,
-				      (unsigned long long)holding->words[i]);
-	}
+	if (!pattern_holds(holding->words, holding->bytes, holding->seed,
+			   where, sizeof(where)))
+		return answer(false, "%s: %s", argv[0], where);
 	return answer(true, "%zu", holding->bytes);
+}
+
+/* Writes extents, "PHYSICAL BYTES" a line, in the order of the memory. */
+static void print_extents(FILE *text, const uint64_t *addrs, size_t nb_pages)
+{
+	size_t first = 0;
+
+	for (size_t i = 1; i <= nb_pages; i++) {
+		if (i < nb_pages && addrs[i] == addrs[i - 1] + PAGE)
+			continue;
+		fprintf(text, "0x%llx 0x%lx\n",
+			(unsigned long long)addrs[first], (i - first) * PAGE);
+		first = i;
+	}
+}
+
+int do_frames(char **argv)
+{
+	struct holding *holding = find_held(argv[0]);
+	size_t nb_pages = holding ? holding->bytes / PAGE : 0, size;
+	uint64_t *addrs = calloc(nb_pages, sizeof(*addrs));
+	char *text = NULL;
+	FILE *stream = open_memstream(&text, &size);
+	int rc = -1;
+
+	if (!holding)
+		goto out;
+	if (pagemap_read(holding->words, nb_pages, addrs)) {
+		answer(false, "%s: pagemap: %s", argv[0], strerror(errno));
+		goto out;
+	}
+	print_extents(stream, addrs, nb_pages);
+	fflush(stream);
+	rc = answer(true, "%s", text);
+out:
+	fclose(stream);
+	free(text);
+	free(addrs);
+	return rc;
 }
 
 int do_drop(char **argv)

@@ -6,7 +6,7 @@
  *
  * A command is a line, "VERB ARGUMENTS\n".  The answer is "ok LENGTH\n" or
  * "error LENGTH\n" and LENGTH bytes.  After boot it sends "ready\n" that way.
- * Memory that is held in use is in hold.c.
+ * Memory that is held in use is in hold.c, I/O that goes on in transfer.c.
  */
 
 #include <dirent.h>
@@ -201,8 +201,12 @@ static const struct verb verbs[] = {
 	{ "dmesg",	0, 0, do_dmesg },
 	{ "hold",	3, 4, do_hold },
 	{ "verify",	1, 1, do_verify },
+	{ "frames",	1, 1, do_frames },
 	{ "drop",	1, 1, do_drop },
 	{ "pin",	2, 3, do_pin },
+	{ "transfer",	5, 5, do_transfer },
+	{ "transferred", 1, 1, do_transferred },
+	{ "transfer-end", 1, 1, do_transfer_end },
 	{ "reboot",	0, 0, do_reboot },
 	{ "kexec",	3, 3, do_kexec },
 	{ "poweroff",	0, 0, do_poweroff },

@@ -10,6 +10,7 @@
 #include "qemu/osdep.h"
 #include "qemu/coroutine.h"
 #include "qemu/error-report.h"
+#include "qemu/madvise.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "block/thread-pool.h"
@@ -31,9 +32,36 @@ uint64_t virtio_mem_region_size(const VirtIOMEM *vmem)
     return memory_region_size(&vmem->memdev->mr);
 }
 
+/*
+ * A private mapping of a file, with base pages: others may map the file as well,
+ * clones of a template each its own copy of it.
+ */
+static bool is_private_copy(const VirtIOMEM *vmem)
+{
+    RAMBlock *rb = virtio_mem_ram_block(vmem);
+
+    return object_dynamic_cast(OBJECT(vmem->memdev), "memory-backend-file") &&
+           !qemu_ram_is_shared(rb) &&
+           qemu_ram_pagesize(rb) == qemu_real_host_page_size();
+}
+
+/* Gives back what the guest wrote; the file keeps what it holds. */
+static int discard_private_copy(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    char *start = memory_region_get_ram_ptr(&vmem->memdev->mr);
+
+    return qemu_madvise(start + offset, size, QEMU_MADV_DONTNEED) ? -errno : 0;
+}
+
 int virtio_mem_discard(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
 {
-    int ret = ram_block_discard_range(virtio_mem_ram_block(vmem), offset, size);
+    int ret;
+
+    if (is_private_copy(vmem)) {
+        ret = discard_private_copy(vmem, offset, size);
+    } else {
+        ret = ram_block_discard_range(virtio_mem_ram_block(vmem), offset, size);
+    }
 
     trace_virtio_mem_discard(offset, size, ret);
     if (ret) {

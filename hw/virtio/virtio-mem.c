@@ -327,8 +327,7 @@ static bool virtio_mem_acquire(VirtIOMEM *vmem, Error **errp)
     if (runstate_check(RUN_STATE_INMIGRATE)) {
         return true;
     }
-    ret = ram_block_discard_range(virtio_mem_ram_block(vmem), 0,
-                                  virtio_mem_region_size(vmem));
+    ret = virtio_mem_discard(vmem, 0, virtio_mem_region_size(vmem));
     if (ret) {
         error_setg_errno(errp, -ret, "property '%s': memory of this backend "
                          "cannot be discarded", VIRTIO_MEM_MEMDEV_PROP);

@@ -43,9 +43,12 @@ MISTAKES = {
     "memaddr": ("memdev=m0,memaddr=0x100100000",
                 "'memaddr': 0x100100000 is not a multiple of"),
     "memaddr outside": ("memdev=m0,memaddr=0x200000", "0x200000"),
-    "prealloc absent": ("memdev=m0,prealloc=on", "prealloc"),
-    "dynamic-memslots absent": ("memdev=m0,dynamic-memslots=on",
-                                "dynamic-memslots"),
+    "dynamic-memslots": (
+        "memdev=m0,dynamic-memslots=on,unplugged-inaccessible=off",
+        "'dynamic-memslots': on needs 'unplugged-inaccessible' on"),
+    "dynamic-memslots auto": (
+        "memdev=m0,dynamic-memslots=on,unplugged-inaccessible=auto",
+        "'dynamic-memslots': on needs 'unplugged-inaccessible' on"),
     "unplugged-inaccessible": ("memdev=m0,unplugged-inaccessible=maybe",
                                "maybe"),
 }

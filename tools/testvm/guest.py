@@ -5,6 +5,7 @@ import re
 
 MODULES = {"ours": "/modules/ours/virtio_mem.ko",
            "stock": "/modules/stock/virtio_mem.ko"}
+STOCK_DIR = "/modules/stock"
 MEMORY_DIR = "/sys/devices/system/memory"
 NODE_DIR = "/sys/devices/system/node"
 
@@ -96,6 +97,11 @@ class Guest:
         options = [f"{name}={value}" for name, value in parameters.items()]
         self.command("load", MODULES[driver], *options)
 
+    def load_kernels_own(self, *modules):
+        """Loads other modules of the kernel, in their order."""
+        for module in modules:
+            self.command("load", f"{STOCK_DIR}/{module}.ko")
+
     def unload(self):
         self.command("unload", "virtio_mem")
 
@@ -115,6 +121,33 @@ class Guest:
     def verify(self, name):
         """Raises when held memory is not what it was filled with."""
         self.command("verify", name)
+
+    def frames(self, name):
+        """Where held memory is: (physical address, bytes) in its order."""
+        lines = self.command("frames", name).splitlines()
+        return [tuple(int(word, 16) for word in line.split())
+                for line in lines]
+
+    def transfer(self, kind, where, size, boundary, seed=1):
+        """
+        Begins I/O that goes on, `size` bytes there and back in each round:
+        "disk" with a block device, "net" with a server ADDRESS:PORT that
+        echoes.  Physical addresses from `boundary` on are of interest.
+        """
+        self.command("transfer", kind, where, size, seed, boundary)
+
+    def transferred(self, kind):
+        """
+        How many rounds of transfer() went well, and in how many of them all
+        memory was above the boundary.  Raises when anything was wrong.
+        """
+        rounds, above = self.command("transferred", kind).split()
+        return int(rounds), int(above)
+
+    def end_transfer(self, kind):
+        """As transferred(), and ends it."""
+        rounds, above = self.command("transfer-end", kind).split()
+        return int(rounds), int(above)
 
     def pin(self, name, size, node=None):
         """Keeps memory in use that Linux can't move."""

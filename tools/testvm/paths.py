@@ -10,6 +10,7 @@ BUILD = Path(__file__).resolve().parents[2] / "build"
 QEMU_BUILD = Path(os.environ.get("QEMU_BUILD", BUILD / "qemu")).resolve()
 QEMU = QEMU_BUILD / "qemu-system-x86_64"
 STOCK = BUILD / "qemu-stock" / "qemu-system-x86_64"
+STORAGE_DAEMON = QEMU_BUILD / "storage-daemon" / "qemu-storage-daemon"
 KERNEL = BUILD / "guest" / "vmlinuz"
 INITRD = BUILD / "guest" / "initrd"
 LOGS = BUILD / "logs"

@@ -65,12 +65,13 @@ class VM(Migration):
     """
     Use as a context manager: leaving it ends QEMU, and fails when the guest's
     kernel complained.  Waits end early when QEMU ends; timeouts are generous
-    seconds, there to end a hopeless wait.  `files` of the host stand in the
-    guest's root directory.  An `incoming` machine waits for a migration.
+    seconds, there to end a hopeless wait.  `ram` is a backend for the memory at
+    boot, instead of QEMU's default; `files` of the host stand in the guest's
+    root directory.  An `incoming` machine waits for a migration.
     """
 
-    def __init__(self, name, devices=(), *, memory=GIB, nodes=1, cpus=2,
-                 qemu="ours", machine="q35", guest=True, timeout=240,
+    def __init__(self, name, devices=(), *, memory=GIB, ram=None, nodes=1,
+                 cpus=2, qemu="ours", machine="q35", guest=True, timeout=240,
                  cmdline="memhp_default_state=online_movable", arguments=(),
                  files=(), incoming=False):
         self.name = name
@@ -80,6 +81,7 @@ class VM(Migration):
         self._with_guest = guest
         self._nodes = nodes
         self._memory = memory
+        self._ram = ram
         self._cmdline = cmdline
         self._arguments = list(arguments)
         self._files = [Path(file) for file in files]
@@ -104,7 +106,13 @@ class VM(Migration):
             args += ["-object", f"memory-backend-ram,id=ram{node},size={each}",
                      "-numa", f"node,nodeid={node},memdev=ram{node}"
                               f",cpus={node}"]
-        return args if self._nodes > 1 else args[:2]
+        return args if self._nodes > 1 else args[:2] + self._ram_arguments()
+
+    def _ram_arguments(self):
+        if not self._ram:
+            return []
+        return ["-object", f"{self._ram},id=ram,size={self._memory}",
+                "-machine", "memory-backend=ram"]
 
     def _guest_arguments(self):
         if not self._with_guest:
