@@ -38,6 +38,8 @@ QEMU_TREE    := $(B)/qemu-src
 QEMU_BUILD   := $(B)/qemu
 QEMU         := $(QEMU_BUILD)/qemu-system-x86_64
 COV_BUILD    := $(B)/qemu-coverage
+MUTATE_TREE  := $(B)/qemu-mutate-src
+MUTATE_BUILD := $(B)/qemu-mutate
 STOCK_TREE   := $(B)/qemu-stock-src
 STOCK_BUILD  := $(B)/qemu-stock
 QEMU_OURS    := $(wildcard hw/virtio/*.c include/hw/virtio/*.h \
@@ -77,7 +79,8 @@ help: ## this list (also plain `make`)
 	@echo 'Variables: QEMU_SRC=DIR KDIR=DIR LINUX_SRC=DIR trees of your own;'
 	@echo '           ACCEL=kvm where it works (default tcg); JOBS=N;'
 	@echo '           TESTS="PATH... -k NAME" what to check; DEMO=--help;'
-	@echo '           BENCH=--help; SEED=N repeats what was random; STEPS=N'
+	@echo '           BENCH=--help; FAULTS=WORD; SEED=N repeats'
+	@echo '           what was random; STEPS=N how much of that'
 
 # Remembers the value of a variable, so that another one rebuilds.
 .PHONY: force
@@ -259,6 +262,21 @@ coverage: qemu qemu-stock guest linux-src $(COV_BUILD)/build.ninja | $(STAMP)/pa
 		tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench \
 		storage-daemon/qemu-storage-daemon
 	@tools/coverage $(COV_BUILD) $(TESTS)
+
+$(MUTATE_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) $(STAMP)/value-QEMU_OPTIONS
+	@echo 'configuring QEMU for faults ...'
+	@rm -rf $(MUTATE_TREE) && cp -a $(QEMU_TREE) $(MUTATE_TREE)
+	@tools/link-tree $(MUTATE_TREE) $(QEMU_OURS)
+	@$(call configure,$(MUTATE_TREE),$(MUTATE_BUILD),$(GCC))
+	@$(call link-firmware,$(MUTATE_BUILD))
+	@touch $@
+
+.PHONY: mutate
+mutate: qemu qemu-stock guest $(MUTATE_BUILD)/build.ninja | $(STAMP)/packages-check ## which tests find each of the faults in tests/faults/
+	@$(PYENV) tools/ninja-build 'QEMU for faults' $(B)/qemu-mutate.log $(MUTATE_BUILD) \
+		-j $(JOBS) qemu-system-x86_64 tests/qtest/qos-test \
+		tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench
+	@PATH=$(PYTOOLS)/bin:$$PATH tools/mutate $(MUTATE_TREE) $(MUTATE_BUILD) $(FAULTS)
 
 .PHONY: soak
 soak: qemu ## a million random steps of the device and a model of it

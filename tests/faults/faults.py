@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Small faults that the tests of the device must find: `make mutate` builds the
+device with one at a time.  Each is a piece of our source, and what it becomes;
+the piece stands in its file just once.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`tests` are pytest's arguments: where a test is expected to fail."""
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str = "tests/qtest"
+
+
+def request(name, old, new, tests="tests/qtest"):
+    return Fault(name, "virtio-mem-request.c", old, new, tests)
+
+
+def device(name, old, new, tests="tests/qtest"):
+    return Fault(name, "virtio-mem.c", old, new, tests)
+
+
+def migration(name, old, new):
+    return Fault(name, "virtio-mem-migration.c", old, new,
+                 "tests/device/test_streams.py")
+
+
+def config(name, old, new, tests="tests/device/test_options.py"):
+    return Fault(name, "virtio-mem-config.c", old, new, tests)
+
+
+def memslots(name, old, new):
+    return Fault(name, "virtio-mem-memslots.c", old, new)
+
+
+PREALLOC = "tests/guest/test_prealloc.py"
+
+FAULTS = [
+    # Ranges
+    request("a range's end compared as a sum that overflows",
+            """addr < vmem->addr || size > vmem->usable_region_size ||
+        offset > vmem->usable_region_size - size""",
+            """addr < vmem->addr ||
+        addr + size > vmem->addr + vmem->usable_region_size"""),
+    request("no lower end of a range",
+            """addr < vmem->addr || size > vmem->usable_region_size ||
+        offset > vmem->usable_region_size - size""",
+            "addr + size > vmem->addr + vmem->usable_region_size"),
+    request("the last block is out of reach",
+            "offset > vmem->usable_region_size - size",
+            "offset >= vmem->usable_region_size - size"),
+    request("the region is taken for the usable region",
+            "offset > vmem->usable_region_size - size",
+            "offset > virtio_mem_region_size(vmem) - size"),
+    request("no blocks at all are a range", "if (!nb_blocks || ", "if ("),
+    request("addresses inside a block are taken",
+            "!QEMU_IS_ALIGNED(addr, vmem->block_size) ||", "false ||"),
+    request("counts of blocks are cut to 8 bits",
+            "uint64_t size = nb_blocks * vmem->block_size;",
+            "uint64_t size = (uint8_t)nb_blocks * vmem->block_size;"),
+    request("nobody looks whether all blocks are as they should be",
+            """if (!virtio_mem_blocks_test(&vmem->blocks, range->offset, range->size,
+                                plugged)) {""",
+            "if (false) {"),
+
+    # Requests
+    request("an unknown type stops the device",
+            "outcome = answered(&request, VIRTIO_MEM_RESP_ERROR);",
+            "return false;"),
+    request("types above STATE are not noticed",
+            "if (type >= ARRAY_SIZE(request_types)) {",
+            "if (type > ARRAY_SIZE(request_types)) {"),
+    request("a short response buffer is written to",
+            "iov_size(elem->in_sg, elem->in_num) < sizeof(request.resp)",
+            "false"),
+    request("larger buffers are refused",
+            "iov_size(elem->in_sg, elem->in_num) < sizeof(request.resp)",
+            "iov_size(elem->in_sg, elem->in_num) != sizeof(request.resp)"),
+    request("requests in pieces are refused",
+            "if (size < REQUEST_HEADER_SIZE ||",
+            "if (elem->out_num != 1 || size < REQUEST_HEADER_SIZE ||"),
+    request("requests cut short are believed",
+            "} else if (size < request_types[type].size) {",
+            "} else if (false) {"),
+    request("NACK goes before ERROR",
+            """    if (!virtio_mem_range_is_all(vmem, addr, nb_blocks, false, &range)) {
+        return answered(request, VIRTIO_MEM_RESP_ERROR);
+    }
+    if (virtio_mem_get_plugged_size(vmem) + range.size > vmem->requested_size) {
+        return answered(request, VIRTIO_MEM_RESP_NACK);     /* D50 */
+    }""",
+            """    if (virtio_mem_get_plugged_size(vmem) + nb_blocks * vmem->block_size >
+        vmem->requested_size) {
+        return answered(request, VIRTIO_MEM_RESP_NACK);
+    }
+    if (!virtio_mem_range_is_all(vmem, addr, nb_blocks, false, &range)) {
+        return answered(request, VIRTIO_MEM_RESP_ERROR);
+    }"""),
+    request("one block may be plugged past the target",
+            "range.size > vmem->requested_size) {",
+            "range.size > vmem->requested_size + vmem->block_size) {"),
+    request("PLUG does not look for a migration",
+            """    if (virtio_mem_is_migrating()) {
+        return answered(request, VIRTIO_MEM_RESP_BUSY);
+    }
+    if (vmem->prealloc) {""",
+            "    if (vmem->prealloc) {"),
+    request("MIXED is told as UNPLUGGED",
+            "state = VIRTIO_MEM_STATE_MIXED;",
+            "state = VIRTIO_MEM_STATE_UNPLUGGED;"),
+    request("STATE is answered in the wrong byte order",
+            "request->resp.u.state.state = cpu_to_le16(state);",
+            "request->resp.u.state.state = cpu_to_be16(state);"),
+    request("an unplug leaves the memory as it was",
+            "    .work = virtio_mem_discard,\n    .finish = virtio_mem_unplug_finish,",
+            "    .work = virtio_mem_prealloc,\n"
+            "    .finish = virtio_mem_unplug_finish,"),
+    request("UNPLUG_ALL leaves the usable region large",
+            "    virtio_mem_shrink_usable_region(vmem);              /* D42 */\n",
+            ""),
+    request("a failed preallocation leaves the block counted",
+            "    if (ret) {\n        return VIRTIO_MEM_RESP_BUSY;"
+            "                    /* D27 */\n    }\n",
+            "", PREALLOC),
+    request("a failed preallocation keeps its memory",
+            "    .undo = virtio_mem_discard,\n", ""),
+    request("unrequested UNPLUGs are told from the target alone",
+            "return virtio_mem_get_plugged_size(vmem) >= "
+            "vmem->requested_size + size;",
+            "return virtio_mem_get_plugged_size(vmem) > vmem->requested_size;"),
+
+    # The device
+    device("an element is not detached from the queue after a bad request",
+           "        virtqueue_detach_element(vmem->vq, elem, 0);\n", ""),
+    device("a target set before the driver is ready is lost",
+           "    trace_virtio_mem_requested_size(vmem->requested_size, size);\n",
+           "    if (!(VIRTIO_DEVICE(vmem)->status & 4)) {\n"
+           "        return;\n    }\n"),
+    device("the usable region shrinks with the target",
+           """virtio_mem_set_usable_size(vmem, MAX(vmem->usable_region_size,
+                                         virtio_mem_usable_size(vmem)));""",
+           "virtio_mem_set_usable_size(vmem, virtio_mem_usable_size(vmem));"),
+    device("an unchanged target tells nobody",
+           "    virtio_notify_config(VIRTIO_DEVICE(vmem));\n",
+           "    if (size != virtio_mem_get_plugged_size(vmem)) {\n"
+           "        virtio_notify_config(VIRTIO_DEVICE(vmem));\n    }\n"),
+    device("the usable region ends inside a large block",
+           "uint64_t slack = MAX(VIRTIO_MEM_USABLE_SLACK, 2 * vmem->block_size);",
+           "uint64_t slack = VIRTIO_MEM_USABLE_SLACK + 4096;"),
+    device("a device reset is taken for a system reset",
+           "    virtio_mem_job_settle(VIRTIO_MEM(vdev), false);\n",
+           "    virtio_mem_job_settle(VIRTIO_MEM(vdev), false);\n"
+           "    virtio_mem_unplug_all(VIRTIO_MEM(vdev));\n"),
+    device("a wake-up is taken for a system reset",
+           "if (type == RESET_TYPE_WAKEUP || type == "
+           "RESET_TYPE_SNAPSHOT_LOAD ||",
+           "if (type == RESET_TYPE_SNAPSHOT_LOAD ||"),
+    device("a system reset keeps blocks",
+           "            virtio_mem_unplug_all(vmem);\n        }",
+           "        }"),
+    device("a reboot in a migration unplugs",
+           "        if (!virtio_mem_is_migrating()) {", "        if (true) {"),
+    device("an incoming migration loses what is shared with it",
+           "    if (runstate_check(RUN_STATE_INMIGRATE)) {\n        return true;",
+           "    if (false) {\n        return true;",
+           "tests/guest/test_template.py"),
+    device("drivers that may read unplugged memory are taken",
+           "? -EINVAL : 0;", "? 0 : 0;"),
+    device("two features have changed places",
+           "[VIRTIO_MEM_F_ACPI_PXM] = virtio_mem_nb_numa_nodes(),",
+           "[VIRTIO_MEM_F_ACPI_PXM] = qemu_wakeup_suspend_enabled(),"),
+    device("a device takes address 0",
+           "if (!vmem->addr || !MACHINE(qdev_get_machine())->device_memory) {",
+           "if (false) {", "tests/device/test_options.py"),
+    device("a machine that stops leaves a job",
+           """        virtio_mem_job_settle(vmem, true);
+    }
+}""",
+           "    }\n}", PREALLOC),
+
+    # Blocks
+    Fault("UNPLUG_ALL counts blocks in 16 bits", "virtio-mem-blocks.c",
+          "bitmap_zero(blocks->plugged, blocks->nb_blocks);",
+          "bitmap_clear(blocks->plugged, 0, (uint16_t)blocks->nb_blocks);"),
+    Fault("the bitmap is counted in huge pages", "virtio-mem-blocks.c",
+          "return offset / blocks->block_size;", "return offset >> 21;"),
+    Fault("the count of plugged blocks is wrong after an UNPLUG",
+          "virtio-mem-blocks.c",
+          "blocks->nb_plugged -= nb;", "blocks->nb_plugged -= 1;"),
+    Fault("listeners hear of more than is plugged", "virtio-mem-discard.c",
+          "        int ret = fn(&part, opaque);",
+          "        int ret = fn((MemoryRegionSection *)section, opaque);",
+          "tests/guest/test_dump.py"),
+    Fault("parts of a section lie elsewhere", "virtio-mem-discard.c",
+          "part.offset_within_region = offset;",
+          "part.offset_within_region = offset + section->offset_within_region;",
+          "tests/guest/test_dump.py"),
+
+    # Memory slots
+    memslots("a slot's last part stays mapped",
+             "behind = DIV_ROUND_UP(offset + size, vmem->memslots.slot_size);",
+             "behind = MAX(slot + 1, (offset + size) /"
+             " vmem->memslots.slot_size);"),
+    memslots("slots are hidden with something plugged",
+             "return virtio_mem_blocks_next(&vmem->blocks, &start, "
+             "MIN(end, offset),\n                                  true) ||\n"
+             "           virtio_mem_blocks_next(",
+             "return virtio_mem_blocks_next("),
+    memslots("an option that is off divides by zero",
+             "    if (!vmem->dynamic_memslots) {\n        return;\n    }\n"
+             "    slot = offset",
+             "    slot = offset"),
+
+    # Migration
+    migration("the count of blocks is believed",
+              "if (nb_plugged * vmem->block_size != stream->size) {",
+              "if (false) {"),
+    migration("bits behind the end are believed",
+              "if (find_next_bit(stream->plugged, nb_bits, nb_blocks) < nb_bits) {",
+              "if (false) {"),
+    migration("a target beyond the region is believed",
+              "if (stream->requested_size > stream->usable_region_size ||",
+              "if ("),
+    migration("another address is taken",
+              "{ VIRTIO_MEM_ADDR_PROP, stream->addr, vmem->addr },",
+              "{ VIRTIO_MEM_ADDR_PROP, vmem->addr, vmem->addr },"),
+    migration("blocks that are not usable are taken",
+              "if (virtio_mem_blocks_next(&vmem->blocks, &offset, region_size, "
+              "true)) {",
+              "if (false) {"),
+    migration("the bitmap does not travel",
+              "virtio_mem_blocks_load(&vmem->blocks, vmem->stream.plugged);\n",
+              ";\n"),
+
+    # Options
+    config("a target above the backend's size is taken",
+           "if (value > region_size) {", "if (false) {"),
+    config("a warning is all for a small block",
+           "if (!QEMU_IS_ALIGNED(value, block_size)) {",
+           "if (block_size >= 2 * MiB && !QEMU_IS_ALIGNED(value, block_size)) {",
+           "tests/device/test_options.py tests/qtest"),
+    config("targets are cut to 32 bits",
+           "        vmem->requested_size = value;   /* checked by realize */",
+           "        vmem->requested_size = (uint32_t)value;"),
+    config("a backend may have two devices",
+           "if (host_memory_backend_is_mapped(vmem->memdev)) {", "if (false) {"),
+    config("slots without the driver's promise",
+           "    if (!vmem->dynamic_memslots ||\n",
+           "    if (vmem->dynamic_memslots || !vmem->dynamic_memslots ||\n"),
+]
