@@ -178,6 +178,38 @@ def test_fixed_at_run_time(vm, name):
     assert get(vm, name) == before
 
 
+FEATURES = ["ACPI_PXM", "PERSISTENT_SUSPEND", "UNPLUGGED_INACCESSIBLE"]
+
+
+def test_feature_names():
+    """Name each feature that the device offers, as the specification does."""
+    with VM("features", [Device("vm0", GIB)], guest=False, nodes=2) as vm:
+        status = vm.qmp("x-query-virtio-status",
+                        path="/machine/peripheral/vm0/virtio-backend")
+    names = [text.split(":")[0]
+             for text in status["host-features"]["dev-features"]]
+    assert sorted(names) == [f"VIRTIO_MEM_F_{name}" for name in FEATURES]
+
+
+TRACED = ["virtio_mem_requested_size", "virtio_mem_resized_usable_region",
+          "virtio_mem_discard", "virtio_mem_unplugged_all"]
+
+
+def test_trace_points(tmp_path):
+    """Write down what happened to sizes and to memory, when asked to."""
+    log = tmp_path / "trace"
+    with VM("trace", [Device("vm0", GIB)], guest=False, arguments=[
+            "-trace", "virtio_mem_*", "-D", str(log)]) as vm:
+        vm.resize("vm0", 512 * MIB)
+        vm.qmp("set-action", reboot="reset")
+        vm.qmp("system_reset")
+        vm.wait_for("the log", lambda: all(
+            name in log.read_text() for name in TRACED))
+        text = log.read_text()
+    assert f"old_size=0x0 new_size={512 * MIB:#x}" in text
+    assert f"virtio_mem_discard offset=0x0 size={GIB:#x} ret=0" in text
+
+
 def hot_plug(vm, *, requested=0, **options):
     vm.qmp("object-add", qom_type="memory-backend-ram", id="m9",
            size=512 * MIB)
