@@ -56,7 +56,8 @@ static void job_work(VirtIOMEM *vmem, int64_t deadline_ns, uint64_t least)
         job->ret = job->type->work(vmem, job->offset + job->done, piece);
         job->done += piece;
         now = get_clock();
-        piece = now - begun < QUICK_NS ? MIN(PIECE_GROWTH * piece, most) : least;
+        piece = now - begun < QUICK_NS ? MIN(PIECE_GROWTH * piece, most)
+                                       : least;
     }
     if (job->ret && job->type->undo) {
         job->type->undo(vmem, job->offset, job->size);

@@ -33,7 +33,7 @@ uint64_t virtio_mem_region_size(const VirtIOMEM *vmem)
 }
 
 /*
- * A private mapping of a file, with base pages: others may map the file as well,
+ * A private mapping of a file, with base pages: others may map the file, too,
  * clones of a template each its own copy of it.
  */
 static bool is_private_copy(const VirtIOMEM *vmem)

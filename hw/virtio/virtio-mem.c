@@ -159,7 +159,8 @@ static void virtio_mem_handle_queue(VirtIODevice *vdev, VirtQueue *vq)
     unsigned int handled = 0;
 
     while (!virtio_mem_job_is_running(vmem) && virtio_mem_handle_one(vmem)) {
-        if (++handled % VIRTIO_MEM_REQUESTS_PER_LOOK == 0 && get_clock() > end) {
+        if (++handled % VIRTIO_MEM_REQUESTS_PER_LOOK == 0 &&
+            get_clock() > end) {
             virtio_mem_kick_queue(vmem);
             return;
         }
@@ -201,7 +202,9 @@ static void virtio_mem_reset(VirtIODevice *vdev)
 
 static void virtio_mem_queue_reset(VirtIODevice *vdev, uint32_t queue_index)
 {
-    virtio_mem_reset(vdev);
+    if (queue_index == 0) {
+        virtio_mem_reset(vdev);
+    }
 }
 
 /* Configuration space and features */

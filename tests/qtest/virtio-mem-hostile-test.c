@@ -10,37 +10,10 @@
 #include "qobject/qdict.h"
 #include "qemu/bswap.h"
 #include "qemu/module.h"
-#include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_pci.h"
 #include "virtio-mem-test.h"
 
 /* Malformed requests: the device stops until the driver resets it */
-
-/* How many descriptors of the queue the device holds on to */
-static int64_t descriptors_in_use(QVirtioMem *mem)
-{
-    QDict *status;
-    int64_t inuse;
-
-    status = qtest_qmp_assert_success_ref(qvirtio_mem_qts(mem),
-                                          "{ 'execute':"
-                                          "  'x-query-virtio-queue-status',"
-                                          "  'arguments': { 'path': %s,"
-                                          "  'queue': 0 } }",
-                                          VMEM_PATH "/virtio-backend");
-    inuse = qdict_get_int(status, "inuse");
-    qobject_unref(status);
-    return inuse;
-}
-
-/* The device stopped without an answer and let go of the request. */
-static void assert_stopped(QVirtioMem *mem)
-{
-    qvirtio_mem_wait_needs_reset(mem);
-    g_assert_false(qvirtqueue_get_buf(qvirtio_mem_qts(mem), mem->vq,
-                                      NULL, NULL));
-    g_assert_cmpint(descriptors_in_use(mem), ==, 0);
-}
 
 typedef struct Malformed {
     const char *name;
@@ -207,31 +180,6 @@ static void test_unknown_type(QVirtioMem *mem, const void *row)
     }
 }
 
-/* The device answered, or stopped, or reset itself by what it wrote. */
-static void wait_outcome(QVirtioMem *mem)
-{
-    gint64 deadline = g_get_monotonic_time() + 120 * G_USEC_PER_SEC;
-    uint8_t status;
-
-    do {
-        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
-        status = mem->vdev->bus->get_status(mem->vdev);
-    } while (status && !(status & VIRTIO_CONFIG_S_NEEDS_RESET) &&
-             !qvirtqueue_get_buf(qvirtio_mem_qts(mem), mem->vq, NULL, NULL));
-}
-
-static void assert_consistent(QVirtioMem *mem)
-{
-    g_autofree char *map = block_map(mem);
-    uint64_t plugged = 0;
-    char *c;
-
-    for (c = map; *c; c++) {
-        plugged += *c == '#' ? mem->block_size : 0;
-    }
-    g_assert_cmphex(plugged_size(mem), ==, plugged);
-}
-
 /* Has the device use these buffers, and live on whatever comes of it. */
 static void survive_buffers(QVirtioMem *mem, uint64_t out, uint64_t in)
 {
@@ -244,21 +192,7 @@ static void survive_buffers(QVirtioMem *mem, uint64_t out, uint64_t in)
     qvirtio_mem_offer_chain(mem, chain, ARRAY_SIZE(chain));
     qvirtio_mem_kick(mem);
     wait_outcome(mem);
-    device_reset(mem);
-    assert_consistent(mem);
-    assert_ack(plug(mem, 20, 1));
-    assert_ack(unplug_all(mem));
-}
-
-/* Memory of the guest that holds a PLUG of the first block */
-static uint64_t plug_in_memory(QVirtioMem *mem)
-{
-    struct virtio_mem_req req = make_request(VIRTIO_MEM_REQ_PLUG,
-                                             block_addr(mem, 0), 1);
-    uint64_t addr = guest_alloc(mem->alloc, sizeof(req));
-
-    qtest_memwrite(qvirtio_mem_qts(mem), addr, &req, sizeof(req));
-    return addr;
+    assert_usable_after_reset(mem);
 }
 
 /* This test checks that the device's own registers are no trap for it. */
@@ -268,7 +202,7 @@ static void test_registers_as_buffers(QVirtioMem *mem, const void *row)
     uint64_t bar = mem->pci->bar.addr;
     uint64_t common = bar + mem->pci->common_cfg_offset;
     uint64_t notify = bar + vqpci->notify_offset;
-    uint64_t request = plug_in_memory(mem);
+    uint64_t request = plug_in_memory(mem, 0);
     uint64_t answer = guest_alloc(mem->alloc, sizeof(struct virtio_mem_resp));
 
     survive_buffers(mem, request, notify);
@@ -286,7 +220,7 @@ static void test_registers_as_buffers(QVirtioMem *mem, const void *row)
 static void test_buffers_nowhere(QVirtioMem *mem, const void *row)
 {
     uint64_t unplugged = block_addr(mem, 30);
-    uint64_t request = plug_in_memory(mem);
+    uint64_t request = plug_in_memory(mem, 0);
     uint64_t answer = guest_alloc(mem->alloc, sizeof(struct virtio_mem_resp));
 
     survive_buffers(mem, request, 1ull << 38);

@@ -42,12 +42,19 @@ void add_case(const char *area, const Case *c)
     qos_add_test(c->name, area, run_case, &opts);
 }
 
-void add_row(const char *area, const char *name, CaseFunc *run, const void *row)
+void add_row_for(const char *area, const char *name, CaseFunc *run,
+                 const char *device, const void *row)
 {
     Case *c = g_new0(Case, 1);
 
     c->name = name;
     c->run = run;
+    c->device = device;
     c->row = row;
     add_case(area, c);
+}
+
+void add_row(const char *area, const char *name, CaseFunc *run, const void *row)
+{
+    add_row_for(area, name, run, NULL, row);
 }

@@ -50,6 +50,10 @@ void add_case(const char *area, const Case *c);
 void add_row(const char *area, const char *name, CaseFunc *run,
              const void *row);
 
+/* The same for a device with these options, or NULL */
+void add_row_for(const char *area, const char *name, CaseFunc *run,
+                 const char *device, const void *row);
+
 #define ADD_CASES(area, cases) do {                         \
         int i_;                                             \
         for (i_ = 0; i_ < ARRAY_SIZE(cases); i_++) {        \
@@ -139,5 +143,33 @@ QDict *memory_device(QVirtioMem *mem, const char *id);
 
 void system_reset(QVirtioMem *mem);
 void device_reset(QVirtioMem *mem);
+
+/* Hostile guests (virtio-mem-hostile-util.c) */
+
+/* Waits until the device stopped without an answer and let go of the request */
+void assert_stopped(QVirtioMem *mem);
+
+/* Waits until it answered, or stopped, or reset itself by what it wrote */
+void wait_outcome(QVirtioMem *mem);
+
+/* The plugged size is that of the blocks which are plugged. */
+void assert_consistent(QVirtioMem *mem);
+
+/* Resets the device, which must work; unplugs all. */
+void assert_usable_after_reset(QVirtioMem *mem);
+
+/* Memory of the guest that holds a PLUG of the block with this index */
+uint64_t plug_in_memory(QVirtioMem *mem, int64_t index);
+
+/* Writes a register of the common configuration, of 1, 2 or 4 bytes. */
+void write_common(QVirtioMem *mem, uint32_t offset, int width, uint32_t value);
+
+#define SHORT_QUEUE 128
+
+/* Starts the driver anew with a queue of SHORT_QUEUE descriptors, for good. */
+void use_short_queue(QVirtioMem *mem);
+
+/* Starts the driver anew with rings and buffers from @alloc. */
+void use_memory_of(QVirtioMem *mem, QGuestAllocator *alloc);
 
 #endif

@@ -447,7 +447,8 @@ void qvirtio_mem_send_all(QVirtioMem *mem, const struct virtio_mem_req *reqs,
  */
 static const char *const areas[] = {
     "virtio-mem", "virtio-mem-plug", "virtio-mem-unplug", "virtio-mem-state",
-    "virtio-mem-queue", "virtio-mem-management", "virtio-mem-options",
+    "virtio-mem-queue", "virtio-mem-chain", "virtio-mem-ring",
+    "virtio-mem-storm", "virtio-mem-management", "virtio-mem-options",
 };
 
 static void *get_driver(void *object, const char *interface)
