@@ -18,6 +18,7 @@ JOBS         ?= $(shell nproc)
 TESTS        ?= tests
 DEMO         ?=
 BENCH        ?=
+FUZZ_S       ?= 600
 export ACCEL
 
 # Mistakes are told before anything is built.
@@ -25,6 +26,8 @@ $(foreach dir,QEMU_SRC KDIR LINUX_SRC,$(if $($(dir)),$(if \
 	$(wildcard $($(dir))/.),,$(error $(dir)=$($(dir)): no such directory))))
 $(if $(shell echo '$(JOBS)' | grep -x '[1-9][0-9]*'),,$(error \
 	JOBS=$(JOBS): not a number from 1 on))
+$(if $(shell echo '$(FUZZ_S)' | grep -x '[1-9][0-9]*'),,$(error \
+	FUZZ_S=$(FUZZ_S): not a number of seconds from 1 on))
 $(if $(filter $(ACCEL),tcg kvm),,$(error ACCEL=$(ACCEL): only tcg and kvm work))
 
 PYTHON       := /usr/bin/python3
@@ -42,8 +45,11 @@ MUTATE_TREE  := $(B)/qemu-mutate-src
 MUTATE_BUILD := $(B)/qemu-mutate
 STOCK_TREE   := $(B)/qemu-stock-src
 STOCK_BUILD  := $(B)/qemu-stock
+FUZZ_BUILD   := $(B)/qemu-fuzz
+FUZZERS      := $(FUZZ_BUILD)/qemu-fuzz-x86_64
 QEMU_OURS    := $(wildcard hw/virtio/*.c include/hw/virtio/*.h \
-                           tests/qtest/*.[ch] tests/qtest/libqos/*.[ch])
+                           tests/qtest/*.[ch] tests/qtest/libqos/*.[ch] \
+                           tests/qtest/fuzz/*.c configs/devices/*/*.mak)
 QEMU_WIRE    := $(QEMU_TREE)/include/standard-headers/linux/virtio_mem.h
 QEMU_PATCHES := $(sort $(wildcard patches/qemu/*.patch))
 PYTOOLS      := $(CURDIR)/$(B)/pytools/usr
@@ -64,6 +70,7 @@ PKG_GUEST    := gcc libc6-dev cpio gzip xz-utils
 PKG_RUN      := python3
 PKG_DEMO     := python3-rich
 PKG_COVERAGE := gcovr
+PKG_FUZZ     := clang libclang-rt-dev llvm
 PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich \
                 python3-pyelftools qemu-system-x86 perl git flex bison bc
 
@@ -79,6 +86,7 @@ help: ## this list (also plain `make`)
 	@echo 'Variables: QEMU_SRC=DIR KDIR=DIR LINUX_SRC=DIR trees of your own;'
 	@echo '           ACCEL=kvm where it works (default tcg); JOBS=N;'
 	@echo '           TESTS="PATH... -k NAME" what to check; DEMO=--help;'
+	@echo '           FUZZ_S=N seconds to fuzz (default 600);'
 	@echo '           BENCH=--help; FAULTS=WORD; SEED=N repeats'
 	@echo '           what was random; STEPS=N how much of that'
 
@@ -141,10 +149,19 @@ QEMU_OPTIONS := --target-list=x86_64-softmmu --without-default-features \
                 --disable-download --disable-install-blobs \
                 --firmwarepath=$(FIRMWARE)
 
-# $(call configure,TREE,BUILD,COMPILER)
+# Little else than the device, as clang takes long, and what finds its mistakes.
+FUZZ_OPTIONS := --target-list=x86_64-softmmu --without-default-features \
+                --without-default-devices \
+                --with-devices-x86_64=virtio-mem-fuzz --enable-system \
+                --enable-kvm --disable-tcg --enable-fuzzing --enable-asan \
+                --enable-ubsan --enable-trace-backends=nop --disable-docs \
+                --disable-download --disable-install-blobs \
+                --firmwarepath=$(FIRMWARE)
+
+# $(call configure,TREE,BUILD,COMPILER,OPTIONS), by default QEMU_OPTIONS
 configure = mkdir -p $(2) && cd $(2) && $(PYENV) CC='$(3)' \
-		$(CURDIR)/$(1)/configure --python=$(PYTHON) $(QEMU_OPTIONS) \
-		>configure.log 2>&1 || \
+		$(CURDIR)/$(1)/configure --python=$(PYTHON) \
+		$(or $(4),$(QEMU_OPTIONS)) >configure.log 2>&1 || \
 		{ tail -n 20 configure.log >&2; exit 1; }
 
 # In its build tree QEMU looks for firmware below qemu-bundle only.
@@ -277,6 +294,28 @@ mutate: qemu qemu-stock guest $(MUTATE_BUILD)/build.ninja | $(STAMP)/packages-ch
 		-j $(JOBS) qemu-system-x86_64 tests/qtest/qos-test \
 		tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench
 	@PATH=$(PYTOOLS)/bin:$$PATH tools/mutate $(MUTATE_TREE) $(MUTATE_BUILD) $(FAULTS)
+
+$(FUZZ_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) tools/cc-fuzz \
+		$(STAMP)/value-FUZZ_OPTIONS | $(STAMP)/packages-qemu $(STAMP)/packages-fuzz
+	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
+	@echo 'configuring the fuzzers ...'
+	@$(call configure,$(QEMU_TREE),$(FUZZ_BUILD),$(CURDIR)/tools/cc-fuzz,$(FUZZ_OPTIONS))
+	@$(call link-firmware,$(FUZZ_BUILD))
+	@touch $@
+
+.PHONY: fuzzers
+fuzzers: $(FUZZ_BUILD)/build.ninja $(QEMU_WIRE)
+	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
+	@$(PYENV) tools/ninja-build 'the fuzzers' $(B)/qemu-fuzz.log $(FUZZ_BUILD) \
+		-j $(JOBS) $(notdir $(FUZZERS))
+
+.PHONY: fuzz
+fuzz: fuzzers ## hostile input for FUZZ_S seconds; the last line sums it up
+	@tools/fuzz $(FUZZERS) $(B)/fuzz --seconds $(FUZZ_S) --jobs $(JOBS)
+
+.PHONY: fuzz-keep
+fuzz-keep: fuzzers ## the kept inputs: as few as reach all that was reached
+	@tools/fuzz $(FUZZERS) $(B)/fuzz --keep
 
 .PHONY: soak
 soak: qemu ## a million random steps of the device and a model of it
