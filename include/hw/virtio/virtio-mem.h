@@ -269,7 +269,7 @@ bool virtio_mem_job_is_running(const VirtIOMEM *vmem);
  */
 void virtio_mem_job_settle(VirtIOMEM *vmem, bool answer);
 
-/* virtio-mem-memory.c: only virtio_mem_replace_memory() needs the BQL */
+/* virtio-mem-memory.c: nothing of it needs the BQL */
 
 RAMBlock *virtio_mem_ram_block(const VirtIOMEM *vmem);
 uint64_t virtio_mem_region_size(const VirtIOMEM *vmem);
