@@ -47,7 +47,7 @@ STOCK_TREE   := $(B)/qemu-stock-src
 STOCK_BUILD  := $(B)/qemu-stock
 FUZZ_BUILD   := $(B)/qemu-fuzz
 FUZZERS      := $(FUZZ_BUILD)/qemu-fuzz-x86_64
-QEMU_OURS    := $(wildcard hw/virtio/*.c include/hw/virtio/*.h \
+QEMU_OURS    := $(wildcard hw/virtio/*.c hw/misc/*.c include/hw/virtio/*.h \
                            tests/qtest/*.[ch] tests/qtest/libqos/*.[ch] \
                            tests/qtest/fuzz/*.c configs/devices/*/*.mak)
 QEMU_WIRE    := $(QEMU_TREE)/include/standard-headers/linux/virtio_mem.h
