@@ -20,29 +20,6 @@
 
 /* prealloc */
 
-/* How much of the region takes memory of the host: its size gives it away */
-static uint64_t host_resident(QVirtioMem *mem)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/smaps",
-                                            qtest_pid(qvirtio_mem_qts(mem)));
-    g_autofree char *text = NULL;
-    const char *mapping;
-    uint64_t size, resident = 0;
-    int found = 0;
-
-    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
-    for (mapping = text; (mapping = strstr(mapping, "\nSize:")); mapping++) {
-        g_assert_cmpint(sscanf(mapping, "\nSize: %" SCNu64, &size), ==, 1);
-        if (size == REGION / KiB) {
-            g_assert_cmpint(sscanf(strstr(mapping, "\nRss:"),
-                                   "\nRss: %" SCNu64, &resident), ==, 1);
-            found++;
-        }
-    }
-    g_assert_cmpint(found, ==, 1);
-    return resident * KiB;
-}
-
 /* This test checks that plugged memory is there before anybody uses it. */
 static void test_prealloc(QVirtioMem *mem, const void *row)
 {

@@ -127,6 +127,9 @@ void assert_zero(QVirtioMem *mem, int64_t index);
 /* Whether RAM of the host backs guest memory at this address */
 bool is_ram(QVirtioMem *mem, uint64_t addr);
 
+/* How many bytes of a region of REGION bytes take memory of the host */
+uint64_t host_resident(QVirtioMem *mem);
+
 /* The management side */
 
 void set_requested(QVirtioMem *mem, uint64_t size);
