@@ -35,11 +35,16 @@ def config(name, old, new, tests="tests/device/test_options.py"):
     return Fault(name, "virtio-mem-config.c", old, new, tests)
 
 
+def listeners(name, old, new, tests="tests/qtest"):
+    return Fault(name, "virtio-mem-discard.c", old, new, tests)
+
+
 def memslots(name, old, new):
     return Fault(name, "virtio-mem-memslots.c", old, new)
 
 
 PREALLOC = "tests/guest/test_prealloc.py"
+LISTENER = "tests/device/test_listener.py"
 
 FAULTS = [
     # Ranges
@@ -201,6 +206,87 @@ FAULTS = [
           "part.offset_within_region = offset;",
           "part.offset_within_region = offset + section->offset_within_region;",
           "tests/guest/test_dump.py"),
+
+    # Listeners
+    listeners("those that agreed keep what another objected to",
+              "            asked->notify_discard(asked, &part);\n",
+              "            continue;\n"),
+    listeners("those that were not asked are told to forget",
+              "        if (asked == rdl) {\n            break;",
+              "        if (asked == rdl) {\n            continue;"),
+    listeners("listeners hear of what is behind their section",
+              "uint64_t end = MIN(offset + size, section_end(section));",
+              "uint64_t end = offset + size;"),
+    listeners("a section's size is taken for its end",
+              "return section->offset_within_region + "
+              "int128_get64(section->size);",
+              "return int128_get64(section->size);"),
+    listeners("double discards reach those that take none",
+              "    if (rdl->double_discard_supported) {",
+              "    if (!rdl->double_discard_supported) {"),
+    listeners("who stops listening keeps its memory",
+              "    listener_discard_all(VIRTIO_MEM(rdm), rdl);\n    QLIST_REMOVE",
+              "    QLIST_REMOVE"),
+    listeners("who begins to listen is not told what there is",
+              "    ret = for_each_extent(vmem, rdl->section, true, "
+              "populate_extent, rdl);\n    if (ret) {\n        error_report(",
+              "    ret = 0;\n    if (ret) {\n        error_report("),
+    listeners("an objection to what there is goes unsaid",
+              "    if (ret) {\n        error_report(",
+              "    if (false) {\n        error_report(", LISTENER),
+    request("an objecting listener is ignored",
+            "if (virtio_mem_notify_populate(vmem, offset, size)) {",
+            "if (virtio_mem_notify_populate(vmem, offset, size) && false) {"),
+    request("blocks are plugged before listeners are asked",
+            """    if (virtio_mem_notify_populate(vmem, offset, size)) {
+        virtio_mem_memslots_hide(vmem, offset, size);
+        /* A listener that agreed may have filled the memory. */
+        virtio_mem_discard(vmem, offset, size);
+        return VIRTIO_MEM_RESP_BUSY;
+    }
+    set_blocks(vmem, offset, size, true);
+""",
+            """    set_blocks(vmem, offset, size, true);
+    if (virtio_mem_notify_populate(vmem, offset, size)) {
+        virtio_mem_memslots_hide(vmem, offset, size);
+        virtio_mem_discard(vmem, offset, size);
+        return VIRTIO_MEM_RESP_BUSY;
+    }
+"""),
+    request("listeners are asked before the guest has the slot",
+            """    virtio_mem_memslots_show(vmem, offset, size);
+    if (virtio_mem_notify_populate(vmem, offset, size)) {
+        virtio_mem_memslots_hide(vmem, offset, size);
+        /* A listener that agreed may have filled the memory. */
+        virtio_mem_discard(vmem, offset, size);
+        return VIRTIO_MEM_RESP_BUSY;
+    }
+""",
+            """    if (virtio_mem_notify_populate(vmem, offset, size)) {
+        virtio_mem_discard(vmem, offset, size);
+        return VIRTIO_MEM_RESP_BUSY;
+    }
+    virtio_mem_memslots_show(vmem, offset, size);
+"""),
+    request("what a listener objects to stays filled",
+            "        virtio_mem_discard(vmem, offset, size);\n"
+            "        return VIRTIO_MEM_RESP_BUSY;",
+            "        return VIRTIO_MEM_RESP_BUSY;"),
+    request("what a listener objects to stays in reach",
+            "        virtio_mem_memslots_hide(vmem, offset, size);\n"
+            "        /* A listener", "        /* A listener"),
+    request("listeners are not told of an UNPLUG",
+            "    virtio_mem_notify_discard(vmem, offset, size);\n", ""),
+    request("memory is discarded before its slot is hidden",
+            "    virtio_mem_memslots_hide(vmem, range.offset, range.size);\n",
+            "    virtio_mem_discard(vmem, range.offset, range.size);\n"
+            "    virtio_mem_memslots_hide(vmem, range.offset, range.size);\n"),
+    Fault("a target's listeners are not told", "virtio-mem-migration.c",
+          "        ret = virtio_mem_notify_populate_all(vmem);\n", "",
+          LISTENER),
+    Fault("an objection on the target is ignored", "virtio-mem-migration.c",
+          "        ret = virtio_mem_notify_populate_all(vmem);\n",
+          "        virtio_mem_notify_populate_all(vmem);\n", LISTENER),
 
     # Memory slots
     memslots("a slot's last part stays mapped",
