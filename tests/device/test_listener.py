@@ -24,9 +24,9 @@ PLUGGED = {
 }
 
 
-def target(when, name, listener=""):
+def target(when, name, listener="", **options):
     """A machine that waits for a stream, with a listener to its device."""
-    return machine(when, name, incoming=True, arguments=[
+    return machine(when, name, incoming=True, options=options, arguments=[
         "-device",
         f"ram-discard-testdev,id=listener,memdev=vm0-mem{listener}"])
 
@@ -55,6 +55,16 @@ def test_listener_of_target(when, recorded, tmp_path, name):
         vm.restore(path)
         check_told(vm, name)
         assert get(vm, "nb-populate") == bool(PLUGGED[name])
+
+
+@pytest.mark.parametrize("name", PLUGGED)
+def test_mapped_listener_of_target(when, recorded, tmp_path, name):
+    """Tell it once also where it comes with the slots that are plugged."""
+    path = write(tmp_path, when, recorded, GOOD[name])
+    with target(when, "mapped", ",mapped-only=on", **{
+            "dynamic-memslots": "on", "unplugged-inaccessible": "on"}) as vm:
+        vm.restore(path)
+        check_told(vm, name)
 
 
 def test_objecting_listener_of_target(when, recorded, tmp_path):

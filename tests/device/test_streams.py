@@ -125,8 +125,9 @@ TARGETS = {
 BAD = LAYOUT | BLOCKS | TARGETS
 
 
-def machine(when, name, region=REGION, **arguments):
-    device = Device("vm0", region, block_size=BLOCK, requested_size=REQUESTED)
+def machine(when, name, region=REGION, options=None, **arguments):
+    device = Device("vm0", region, block_size=BLOCK, requested_size=REQUESTED,
+                    options=options or {})
     return VM(f"stream-{when}-{name}", [device], machine=MACHINES[when],
               memory=64 * MIB, guest=False, **arguments)
 
