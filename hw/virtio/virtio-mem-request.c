@@ -34,7 +34,7 @@ static bool virtio_mem_range_is_valid(const VirtIOMEM *vmem, uint64_t addr,
     uint64_t size = nb_blocks * vmem->block_size;
     uint64_t offset = addr - vmem->addr;
 
-    if (!nb_blocks || !QEMU_IS_ALIGNED(addr, vmem->block_size) ||
+    if (!nb_blocks || addr & (vmem->block_size - 1) ||
         addr < vmem->addr || size > vmem->usable_region_size ||
         offset > vmem->usable_region_size - size) {
         qemu_log_mask(LOG_GUEST_ERROR,

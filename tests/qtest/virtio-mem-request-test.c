@@ -137,6 +137,7 @@ static void test_bad_range(QVirtioMem *mem, const void *row)
     /* ... while the blocks next to it are fine */
     assert_ack(ask(mem, bad->type, block_addr(mem, 0), 3));
     assert_ack(ask(mem, bad->type, block_addr(mem, last), 1));
+    assert_usable_after_reset(mem);
 }
 
 /* PLUG, UNPLUG and STATE, which must all see that the range is bad */
@@ -161,6 +162,7 @@ static void test_past_region(QVirtioMem *mem, const void *row)
     assert_bad_for_all(mem, block_addr(mem, REGION_NB), 1);
     assert_bad_for_all(mem, block_addr(mem, REGION_NB - 1), 2);
     assert_bad_for_all(mem, block_addr(mem, 0), REGION_NB + 1);
+    assert_usable_after_reset(mem);
 }
 
 /* This test checks that the smallest blocks have to be aligned as well. */
@@ -172,6 +174,7 @@ static void test_off_small_blocks(QVirtioMem *mem, const void *row)
     assert_bad_for_all(mem, block_addr(mem, 4) + 1, 1);
     assert_bad_for_all(mem, block_addr(mem, 9) + MiB / 2, 1);
     assert_ack(plug(mem, 9, 1));
+    assert_usable_after_reset(mem);
 }
 
 /* PLUG of plugged and UNPLUG of unplugged blocks, over the pattern */
@@ -217,6 +220,7 @@ static void test_overlap(QVirtioMem *mem, const void *row)
     assert_error(ask(mem, overlap->type, block_addr(mem, overlap->first),
                      overlap->nb_blocks));
     assert_pattern(mem);
+    assert_usable_after_reset(mem);
 }
 
 /* What -d guest_errors writes down */
