@@ -11,6 +11,8 @@ import pytest
 
 import named_tests
 
+pytest_plugins = ["host"]
+
 MARKS = {"passed": "ok  ", "failed": "FAIL", "skipped": "skip"}
 
 

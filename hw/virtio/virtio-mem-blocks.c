@@ -11,17 +11,20 @@
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
 #include "qemu/bitops.h"
+#include "qemu/host-utils.h"
 #include "hw/virtio/virtio-mem.h"
 
+/* A block size is a power of two, and a division takes as long as the rest. */
 static uint64_t block_of(const VirtIOMEMBlocks *blocks, uint64_t offset)
 {
-    return offset / blocks->block_size;
+    return offset >> ctz64(blocks->block_size);
 }
 
 /* The number of the first block that starts at or behind @end. */
 static uint64_t block_behind(const VirtIOMEMBlocks *blocks, uint64_t end)
 {
-    return MIN(DIV_ROUND_UP(end, blocks->block_size), blocks->nb_blocks);
+    return MIN(block_of(blocks, end + blocks->block_size - 1),
+               blocks->nb_blocks);
 }
 
 static uint64_t find_next(const VirtIOMEMBlocks *blocks, uint64_t behind,
@@ -63,7 +66,7 @@ void virtio_mem_blocks_set(VirtIOMEMBlocks *blocks, uint64_t offset,
                            uint64_t size, bool plugged)
 {
     uint64_t first = block_of(blocks, offset);
-    uint64_t nb = size / blocks->block_size;
+    uint64_t nb = block_of(blocks, size);
 
     assert(first + nb <= blocks->nb_blocks);
     assert(virtio_mem_blocks_test(blocks, offset, size, !plugged));

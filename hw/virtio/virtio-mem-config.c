@@ -21,13 +21,12 @@
 #include "system/hostmem.h"
 #include "system/numa.h"
 
-/* Anonymous private memory of base pages: reads of holes cost no memory. */
+/* Anonymous private memory has base pages: reads of holes cost no memory. */
 static bool virtio_mem_has_shared_zeropage(const VirtIOMEM *vmem)
 {
     RAMBlock *rb = virtio_mem_ram_block(vmem);
 
-    return !qemu_ram_is_shared(rb) && qemu_ram_get_fd(rb) < 0 &&
-           qemu_ram_pagesize(rb) == qemu_real_host_page_size();
+    return !qemu_ram_is_shared(rb) && qemu_ram_get_fd(rb) < 0;
 }
 
 /* Bytes; the size that the kernel tells, or the one that fits 4 KiB pages. */
@@ -104,8 +103,7 @@ static bool virtio_mem_check_memdev(const VirtIOMEM *vmem, Error **errp)
                    "unplugged memory back", VIRTIO_MEM_MEMDEV_PROP, name);
         return false;
     }
-    if (!memory_region_is_ram(&vmem->memdev->mr) ||
-        memory_region_is_rom(&vmem->memdev->mr)) {
+    if (memory_region_is_rom(&vmem->memdev->mr)) {
         error_setg(errp, "property '%s': memory backend '%s' is not RAM that "
                    "can be written", VIRTIO_MEM_MEMDEV_PROP, name);
         return false;
@@ -223,6 +221,11 @@ bool virtio_mem_check_unplug(const VirtIOMEM *vmem, Error **errp)
         error_setg(errp, "virtio-mem device cannot be unplugged: '%s' is not "
                    "on, so that the guest may read memory that would be gone",
                    VIRTIO_MEM_UNPLUGGED_INACCESSIBLE_PROP);
+        return false;
+    }
+    if (virtio_mem_job_is_running(vmem)) {
+        error_setg(errp, "virtio-mem device cannot be unplugged while it "
+                   "carries out a request of the guest: wait a moment");
         return false;
     }
     if (plugged) {

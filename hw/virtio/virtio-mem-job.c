@@ -3,12 +3,14 @@
  *
  * To fill gigabytes with memory, or to give them back, takes up to seconds: too
  * long for the main loop.  A job works on a range piece by piece, first for a
- * moment where it was asked for, then in a thread.  What it amounts to is made
- * known, and the guest answered, in the main loop.  A device has one job at a
- * time, and its queue waits for that.
+ * moment where it was asked for, then in the device's thread.  What it amounts
+ * to is made known, and the guest answered, in the main loop.  A device has one
+ * job at a time, and its queue waits for that.
  *
- * Whoever needs to see no request half done settles the job first: resets,
- * the end of the device, a machine that stops, a migration that begins.
+ * Whoever needs to see no request half done settles the job first: system
+ * resets, the end of the device, a machine that stops, a migration that begins.
+ * A guest that resets the device does not make QEMU wait: the job is forsaken,
+ * and ends on its own.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -16,6 +18,7 @@
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
+#include "qemu/rcu.h"
 #include "qemu/timer.h"
 #include "hw/virtio/virtio-mem.h"
 #include "trace.h"
@@ -35,22 +38,24 @@ static bool job_is_over(const VirtIOMEMJob *job)
     return job->ret || job->done == job->size;
 }
 
+static bool job_should_stop(const VirtIOMEMJob *job)
+{
+    return job->type->can_stop &&
+           qatomic_read(&job->phase) == VIRTIO_MEM_JOB_STOPS;
+}
+
 /*
  * Works until all is over or @deadline_ns, of get_clock(), has passed; at least
- * in pieces of @least bytes.
+ * in pieces of @least bytes.  Returns the time.
  */
-static void job_work(VirtIOMEM *vmem, int64_t deadline_ns, uint64_t least)
+static int64_t job_work(VirtIOMEM *vmem, int64_t deadline_ns, uint64_t least)
 {
     VirtIOMEMJob *job = &vmem->job;
     uint64_t most = MAX(least, job->type->max_piece_size(vmem));
     uint64_t piece = least;
     int64_t now = get_clock(), begun;
 
-    while (!job_is_over(job) && now < deadline_ns) {
-        if (job->type->can_stop && qatomic_read(&job->stop)) {
-            job->ret = -ECANCELED;
-            break;
-        }
+    while (!job_is_over(job) && !job_should_stop(job) && now < deadline_ns) {
         begun = now;
         piece = MIN(piece, job->size - job->done);
         job->ret = job->type->work(vmem, job->offset + job->done, piece);
@@ -58,6 +63,19 @@ static void job_work(VirtIOMEM *vmem, int64_t deadline_ns, uint64_t least)
         now = get_clock();
         piece = now - begun < QUICK_NS ? MIN(PIECE_GROWTH * piece, most)
                                        : least;
+    }
+    return now;
+}
+
+/* From here on nobody can stop the job: it is done, or undone. */
+static void job_conclude(VirtIOMEM *vmem)
+{
+    VirtIOMEMJob *job = &vmem->job;
+
+    if (qatomic_cmpxchg(&job->phase, VIRTIO_MEM_JOB_WORKS,
+                        VIRTIO_MEM_JOB_IS_OVER) == VIRTIO_MEM_JOB_STOPS &&
+        job->type->can_stop) {
+        job->ret = -ECANCELED;
     }
     if (job->ret && job->type->undo) {
         job->type->undo(vmem, job->offset, job->size);
@@ -67,10 +85,20 @@ static void job_work(VirtIOMEM *vmem, int64_t deadline_ns, uint64_t least)
 static void *job_thread(void *opaque)
 {
     VirtIOMEM *vmem = opaque;
+    VirtIOMEMJob *job = &vmem->job;
 
-    job_work(vmem, INT64_MAX,
-             THREAD_PIECES * vmem->job.type->piece_size(vmem));
-    qemu_bh_schedule(vmem->job.bh);
+    rcu_register_thread();
+    for (;;) {
+        qemu_sem_wait(&job->begin);
+        if (!job->type) {
+            break;
+        }
+        job_work(vmem, INT64_MAX, THREAD_PIECES * job->type->piece_size(vmem));
+        job_conclude(vmem);
+        qemu_bh_schedule(job->bh);
+        qemu_sem_post(&job->end);
+    }
+    rcu_unregister_thread();
     return NULL;
 }
 
@@ -96,19 +124,20 @@ bool virtio_mem_job_start(VirtIOMEM *vmem, const VirtIOMEMJobType *type,
     job->size = size;
     job->done = 0;
     job->ret = 0;
-    job->stop = false;
+    job->phase = VIRTIO_MEM_JOB_WORKS;
 
     if (type->often_quick) {
-        job_work(vmem, get_clock() + MOMENT_NS, type->piece_size(vmem));
+        vmem->looked_ns = job_work(vmem, get_clock() + MOMENT_NS,
+                                   type->piece_size(vmem));
         if (job_is_over(job)) {
+            job_conclude(vmem);
             *response = job_finish(vmem);
             return true;
         }
     }
     trace_virtio_mem_job_thread(offset, size, job->done);
     job->elem = elem;
-    qemu_thread_create(&job->thread, "virtio-mem", job_thread, vmem,
-                       QEMU_THREAD_JOINABLE);
+    qemu_sem_post(&job->begin);
     return false;
 }
 
@@ -117,19 +146,28 @@ bool virtio_mem_job_is_running(const VirtIOMEM *vmem)
     return vmem->job.type;
 }
 
-/* Waits for the thread, and makes known what it did. */
-static void job_end(VirtIOMEM *vmem, bool answer)
+/* Waits for the thread, makes known what it did, and answers if that's asked. */
+static void job_end(VirtIOMEM *vmem)
 {
     VirtIOMEMJob *job = &vmem->job;
-    VirtQueueElement *elem = g_steal_pointer(&job->elem);
+    VirtQueueElement *elem;
     uint16_t response;
 
-    qemu_thread_join(&job->thread);
+    qemu_sem_wait(&job->end);
     qemu_bh_cancel(job->bh);
+    elem = g_steal_pointer(&job->elem);
     response = job_finish(vmem);
-    if (answer) {
+    if (elem) {
         virtio_mem_answer(vmem, elem, response);
-    } else {
+    }
+    virtio_mem_kick_queue(vmem);
+}
+
+static void job_forget_request(VirtIOMEM *vmem)
+{
+    VirtQueueElement *elem = g_steal_pointer(&vmem->job.elem);
+
+    if (elem) {
         virtqueue_detach_element(vmem->vq, elem, 0);
         g_free(elem);
     }
@@ -137,29 +175,56 @@ static void job_end(VirtIOMEM *vmem, bool answer)
 
 void virtio_mem_job_settle(VirtIOMEM *vmem, bool answer)
 {
-    if (virtio_mem_job_is_running(vmem)) {
-        qatomic_set(&vmem->job.stop, true);
-        job_end(vmem, answer);
-        virtio_mem_kick_queue(vmem);
+    if (!virtio_mem_job_is_running(vmem)) {
+        return;
+    }
+    if (!answer) {
+        job_forget_request(vmem);
+    }
+    qatomic_cmpxchg(&vmem->job.phase, VIRTIO_MEM_JOB_WORKS,
+                    VIRTIO_MEM_JOB_STOPS);
+    job_end(vmem);
+}
+
+void virtio_mem_job_forsake(VirtIOMEM *vmem)
+{
+    if (!virtio_mem_job_is_running(vmem)) {
+        return;
+    }
+    job_forget_request(vmem);
+    /* What is plugged already must be known before a driver looks. */
+    if (qatomic_cmpxchg(&vmem->job.phase, VIRTIO_MEM_JOB_WORKS,
+                        VIRTIO_MEM_JOB_STOPS) == VIRTIO_MEM_JOB_IS_OVER) {
+        job_end(vmem);
     }
 }
 
 static void virtio_mem_job_bh(void *opaque)
 {
-    VirtIOMEM *vmem = opaque;
-
-    job_end(vmem, true);
-    virtio_mem_kick_queue(vmem);
+    job_end(opaque);
 }
 
 void virtio_mem_job_init(VirtIOMEM *vmem)
 {
-    vmem->job.bh = virtio_bh_new_guarded(DEVICE(vmem), virtio_mem_job_bh, vmem);
+    VirtIOMEMJob *job = &vmem->job;
+
+    job->bh = virtio_bh_new_guarded(DEVICE(vmem), virtio_mem_job_bh, vmem);
+    qemu_sem_init(&job->begin, 0);
+    qemu_sem_init(&job->end, 0);
+    /* Now, as QEMU ends when it can't have a thread. */
+    qemu_thread_create(&job->thread, "virtio-mem", job_thread, vmem,
+                       QEMU_THREAD_JOINABLE);
 }
 
 void virtio_mem_job_destroy(VirtIOMEM *vmem)
 {
+    VirtIOMEMJob *job = &vmem->job;
+
     virtio_mem_job_settle(vmem, false);
-    qemu_bh_delete(vmem->job.bh);
-    vmem->job.bh = NULL;
+    qemu_sem_post(&job->begin);
+    qemu_thread_join(&job->thread);
+    qemu_sem_destroy(&job->begin);
+    qemu_sem_destroy(&job->end);
+    qemu_bh_delete(job->bh);
+    job->bh = NULL;
 }

@@ -141,7 +141,9 @@ static void virtio_mem_pci_size_changed(Notifier *notifier, void *data)
 
     pci->size = *(const uint64_t *)data;
     if (!DEVICE(&pci->vdev)->realized) {
-        virtio_mem_pci_tell_size(pci);      /* it is on its way out */
+        /* It is on its way out, and has no path soon. */
+        qemu_bh_cancel(pci->size_change_bh);
+        virtio_mem_pci_tell_size(pci);
     } else if (!pci->size_changed) {
         pci->size_changed = true;
         qemu_bh_schedule(pci->size_change_bh);

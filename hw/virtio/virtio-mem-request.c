@@ -34,7 +34,7 @@ static bool virtio_mem_range_is_valid(const VirtIOMEM *vmem, uint64_t addr,
     uint64_t size = nb_blocks * vmem->block_size;
     uint64_t offset = addr - vmem->addr;
 
-    if (!nb_blocks || !QEMU_IS_ALIGNED(addr, vmem->block_size) ||
+    if (!nb_blocks || addr & (vmem->block_size - 1) ||
         addr < vmem->addr || size > vmem->usable_region_size ||
         offset > vmem->usable_region_size - size) {
         qemu_log_mask(LOG_GUEST_ERROR,
@@ -265,21 +265,22 @@ static Outcome virtio_mem_state(VirtIOMEM *vmem, Request *request)
 {
     uint64_t addr = le64_to_cpu(request->req.u.state.addr);
     uint16_t nb_blocks = le16_to_cpu(request->req.u.state.nb_blocks);
-    const VirtIOMEMBlocks *blocks = &vmem->blocks;
     BlockRange range;
     uint16_t state;
+    bool plugged;
 
     trace_virtio_mem_state_request(addr, nb_blocks);
     if (!virtio_mem_range_is_valid(vmem, addr, nb_blocks, &range)) {
         return answered(request, VIRTIO_MEM_RESP_ERROR);
     }
-    if (virtio_mem_blocks_test(blocks, range.offset, range.size, true)) {
-        state = VIRTIO_MEM_STATE_PLUGGED;
-    } else if (virtio_mem_blocks_test(blocks, range.offset, range.size,
-                                      false)) {
-        state = VIRTIO_MEM_STATE_UNPLUGGED;
-    } else {
+    /* All blocks are like the first one, or they are not. */
+    plugged = virtio_mem_blocks_test(&vmem->blocks, range.offset,
+                                     vmem->block_size, true);
+    if (!virtio_mem_blocks_test(&vmem->blocks, range.offset, range.size,
+                                plugged)) {
         state = VIRTIO_MEM_STATE_MIXED;
+    } else {
+        state = plugged ? VIRTIO_MEM_STATE_PLUGGED : VIRTIO_MEM_STATE_UNPLUGGED;
     }
     trace_virtio_mem_state_response(state);
     request->resp.u.state.state = cpu_to_le16(state);

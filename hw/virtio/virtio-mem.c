@@ -155,12 +155,20 @@ static bool virtio_mem_handle_one(VirtIOMEM *vmem)
 static void virtio_mem_handle_queue(VirtIODevice *vdev, VirtQueue *vq)
 {
     VirtIOMEM *vmem = VIRTIO_MEM(vdev);
-    int64_t end = get_clock() + VIRTIO_MEM_TURN_NS;
     unsigned int handled = 0;
+    int64_t end;
 
+    /* The memory of a stopped machine stays as it is, whoever notifies. */
+    if (!runstate_is_live(runstate_get())) {
+        return;
+    }
+    vmem->looked_ns = get_clock();
+    end = vmem->looked_ns + VIRTIO_MEM_TURN_NS;
     while (!virtio_mem_job_is_running(vmem) && virtio_mem_handle_one(vmem)) {
-        if (++handled % VIRTIO_MEM_REQUESTS_PER_LOOK == 0 &&
-            get_clock() > end) {
+        if (++handled % VIRTIO_MEM_REQUESTS_PER_LOOK == 0) {
+            vmem->looked_ns = get_clock();
+        }
+        if (vmem->looked_ns > end) {
             virtio_mem_kick_queue(vmem);
             return;
         }
@@ -171,10 +179,7 @@ static void virtio_mem_queue_bh(void *opaque)
 {
     VirtIOMEM *vmem = opaque;
 
-    /* The memory of a stopped machine stays as it is. */
-    if (VIRTIO_DEVICE(vmem)->vm_running) {
-        virtio_mem_handle_queue(VIRTIO_DEVICE(vmem), vmem->vq);
-    }
+    virtio_mem_handle_queue(VIRTIO_DEVICE(vmem), vmem->vq);
 }
 
 void virtio_mem_kick_queue(VirtIOMEM *vmem)
@@ -197,7 +202,7 @@ static void virtio_mem_vm_state_changed(void *opaque, bool running,
 /* The guest takes back all that it asked for. */
 static void virtio_mem_reset(VirtIODevice *vdev)
 {
-    virtio_mem_job_settle(VIRTIO_MEM(vdev), false);
+    virtio_mem_job_forsake(VIRTIO_MEM(vdev));
 }
 
 static void virtio_mem_queue_reset(VirtIODevice *vdev, uint32_t queue_index)
@@ -272,9 +277,10 @@ static ResettableState *virtio_mem_system_reset_get_state(Object *obj)
 
 /*
  * D16, D17: a wake-up keeps the blocks, a snapshot or a migration brings its
- * own, in memory that may hold their contents already.
+ * own, in memory that may hold their contents already.  At the exit, as a
+ * transport that lets go of its notifications hands on the last ones in hold.
  */
-static void virtio_mem_system_reset_hold(Object *obj, ResetType type)
+static void virtio_mem_system_reset_exit(Object *obj, ResetType type)
 {
     VirtIOMEM *vmem;
 
@@ -299,7 +305,7 @@ static void virtio_mem_system_reset_class_init(ObjectClass *klass, void *data)
     ResettableClass *rc = RESETTABLE_CLASS(klass);
 
     rc->get_state = virtio_mem_system_reset_get_state;
-    rc->phases.hold = virtio_mem_system_reset_hold;
+    rc->phases.exit = virtio_mem_system_reset_exit;
 }
 
 static void virtio_mem_system_reset_register_once(void)

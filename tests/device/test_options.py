@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The device without a guest: what users configure, and get told."""
 
+import os
 import re
 import subprocess
 
@@ -85,6 +86,38 @@ def test_memdev_odd_size():
     assert "size 1025 MiB is not a multiple of 'block-size' 2 MiB" in text
 
 
+@pytest.mark.parametrize("backend", [
+    "memory-backend-ram", "memory-backend-memfd",
+    "memory-backend-file,share=off,mem-path={path}"])
+def test_memdev_keeps_memory(host, tmp_path, backend):
+    """Refuse a memory backend whose memory the host does not take back."""
+    host.begin("keeps-memory")
+    backend = backend.format(path=tmp_path / "memory")
+    text = refused("-object", f"{backend},id=m0,size=1G",
+                   "-device", "virtio-mem-pci,memdev=m0")
+    assert "'memdev': memory of this backend cannot be discarded" in text
+
+
+def test_memdev_not_writable(tmp_path):
+    """Refuse a memory backend that the guest could not write to."""
+    file = tmp_path / "memory"
+    file.write_bytes(b"")
+    os.truncate(file, GIB)
+    text = refused("-object", "memory-backend-file,id=m0,size=1G,readonly=on,"
+                   f"mem-path={file}", "-device", "virtio-mem-pci,memdev=m0")
+    assert "'memdev': memory backend 'm0' is not RAM" in text
+
+
+@pytest.mark.parametrize("told, size", [
+    ("4194304", 4 * MIB), ("65536", 1 * MIB), (None, 2 * MIB),
+    ("3145728", 2 * MIB), ("many", 2 * MIB)])
+def test_huge_page_size(host, told, size):
+    """Choose blocks by the host's huge pages, or 2 MiB without a good size."""
+    host.tells_huge_page_size(told)
+    with VM("huge-pages", [Device("vm0", GIB)], guest=False) as vm:
+        assert vm.devices()["vm0"]["block-size"] == size
+
+
 def test_no_room():
     """Refuse the device on machines without room for memory devices."""
     text = refused("-object", BACKEND, "-device", "virtio-mem-pci,memdev=m0",
@@ -109,16 +142,20 @@ def test_no_memory_devices():
     assert "no place for memory devices" in text
 
 
-def test_shared_slot():
+@pytest.mark.parametrize("options, name", [
+    ("id=vm0,addr=8.1", "vm0"), ("addr=8.1", "virtio-mem"),
+    ("id=vm0,addr=9.0,multifunction=on", "vm0")])
+def test_shared_slot(options, name):
     """Warn when the removal of something else would remove the device."""
+    slot = options.partition("addr=")[2][0]
     result = subprocess.run(
         [paths.qemu("ours"), "-machine", "pc,accel=tcg", "-m", "512M,maxmem=4G",
          "-nodefaults", "-display", "none", "-S", "-monitor", "stdio",
          "-object", BACKEND, "-device", "virtio-rng-pci,addr=8.0,multifunction=on",
-         "-device", "virtio-mem-pci,id=vm0,memdev=m0,addr=8.1"],
+         "-device", f"virtio-mem-pci,memdev=m0,{options}"],
         input="quit\n", capture_output=True, text=True, timeout=120,
         check=True)
-    assert "'vm0' is one function of PCI slot 8" in result.stderr
+    assert f"'{name}' is one function of PCI slot {slot}" in result.stderr
 
 
 @pytest.fixture(params=["q35", "pc", "pc-q35-7.2", "pc-q35-6.2"])

@@ -4,8 +4,6 @@
 import os
 import random
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -125,34 +123,6 @@ def boot(request):
     finally:
         for machine in machines:
             machine.stop()
-
-
-class Host:
-    """Conditions that host.c lets a QEMU's host be in, by name."""
-
-    def __init__(self, directory):
-        self._directory = directory
-
-    def begin(self, condition):
-        (self._directory / condition).touch()
-
-    def end(self, condition):
-        (self._directory / condition).unlink()
-
-    def says(self, name):
-        return (self._directory / name).exists()
-
-
-@pytest.fixture
-def host(tmp_path, monkeypatch):
-    """The host of the QEMUs that are started from now on."""
-    library = tmp_path / "host.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-Wall", "-Werror", "-o",
-                    library, Path(__file__).with_name("host.c"), "-ldl"],
-                   check=True)
-    monkeypatch.setenv("LD_PRELOAD", str(library))
-    monkeypatch.setenv("HOST", str(tmp_path))
-    return Host(tmp_path)
 
 
 FAILED = pytest.StashKey()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Compares the device with a model of it (virtio-mem-model-test.c).
 
-20,000 random steps in all.  SEED and STEPS in the environment repeat one run.
+27,500 random steps in all.  SEED and STEPS in the environment repeat one run.
 """
 
 import os
@@ -11,7 +11,7 @@ import pytest
 import soak
 
 # As many as the program has configurations: consecutive seeds cover them all.
-RUNS = 8
+RUNS = 11
 
 
 @pytest.mark.parametrize("run", [0] if os.environ.get("SEED") else range(RUNS))

@@ -3,8 +3,9 @@
  * The virtio-mem benchmark: what the host sees of a device
  *
  * How long it takes to add one, to give a guest memory that is there in
- * advance (prealloc) and whether QEMU answers meanwhile, and what an empty but
- * large device takes: memory, and time to migrate.
+ * advance (prealloc) and to take back what it wrote, and whether QEMU answers
+ * meanwhile; and what an empty but large device takes: memory, and time to
+ * migrate.
  */
 
 #include "qemu/osdep.h"
@@ -44,7 +45,7 @@ void bench_realize(uint64_t size_gib)
     bench_stop(vm);
 }
 
-/* Preallocation */
+/* What takes long */
 
 /* Someone at the monitor, who measures how long each answer takes */
 typedef struct Monitor {
@@ -91,11 +92,12 @@ static double monitor_worst(Monitor *monitor)
 }
 
 /* Returns how long the device took to answer, in seconds. */
-static double timed_plug(QVirtioMem *mem, uint64_t size)
+static double timed_request(QVirtioMem *mem, uint16_t request_type,
+                            uint64_t offset, uint64_t size)
 {
     struct virtio_mem_req req = {
-        .type = cpu_to_le16(VIRTIO_MEM_REQ_PLUG),
-        .u.plug.addr = cpu_to_le64(mem->addr),
+        .type = cpu_to_le16(request_type),
+        .u.plug.addr = cpu_to_le64(mem->addr + offset),
         .u.plug.nb_blocks = cpu_to_le16(size / BENCH_BLOCK),
     };
     QVirtioMemPending pending;
@@ -146,11 +148,46 @@ void bench_prealloc(uint64_t size_gib)
     mem = bench_drive(vm);
     warm_up(size);
     monitor_begin(&monitor, vm);
-    seconds = timed_plug(mem, size);
+    seconds = timed_request(mem, VIRTIO_MEM_REQ_PLUG, 0, size);
     bench_report("preallocate", "s", seconds);
     bench_report("preallocate: longest wait for QMP", "ms",
                  monitor_worst(&monitor));
     g_assert_cmpint(bench_status(vm, "VmRSS"), >=, size);
+    bench_stop(vm);
+}
+
+/* Plugs and writes every second block of twice @size. */
+static void write_scattered(QVirtioMem *mem, uint64_t size)
+{
+    uint64_t offset;
+
+    for (offset = 0; offset < 2 * size; offset += 2 * BENCH_BLOCK) {
+        timed_request(mem, VIRTIO_MEM_REQ_PLUG, offset, BENCH_BLOCK);
+        qtest_memset(qvirtio_mem_qts(mem), mem->addr + offset, 0x5a,
+                     BENCH_BLOCK);
+    }
+}
+
+void bench_give_back(uint64_t size_gib)
+{
+    uint64_t size = size_gib * GiB;
+    BenchVM *vm = bench_start(2 * size, "");
+    QVirtioMem *mem;
+    Monitor monitor;
+    double seconds;
+
+    bench_add_backend(vm, 2 * size, "");
+    bench_add_device(vm, 2 * size, "");
+    mem = bench_drive(vm);
+    warm_up(size);
+    write_scattered(mem, size);
+    g_assert_cmpint(bench_status(vm, "VmRSS"), >=, size);
+    monitor_begin(&monitor, vm);
+    seconds = timed_request(mem, VIRTIO_MEM_REQ_UNPLUG_ALL, 0, 0);
+    bench_report("give back: UNPLUG_ALL, every 2nd written", "s", seconds);
+    bench_report("give back: longest wait for QMP", "ms",
+                 monitor_worst(&monitor));
+    g_assert_cmpint(bench_status(vm, "VmRSS"), <, size);
     bench_stop(vm);
 }
 

@@ -256,6 +256,7 @@ static const Part parts[] = {
     { "unplug-all", bench_unplug_all },
     { "realize", bench_realize },
     { "prealloc", bench_prealloc },
+    { "give-back", bench_give_back },
     { "empty", bench_empty },
 };
 
@@ -274,6 +275,6 @@ int main(int argc, char **argv)
         }
     }
     fprintf(stderr, "usage: virtio-mem-bench requests|unplug-all\n"
-            "       virtio-mem-bench realize|prealloc|empty GIB\n");
+            "       virtio-mem-bench realize|prealloc|give-back|empty GIB\n");
     return 2;
 }

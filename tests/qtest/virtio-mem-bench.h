@@ -19,6 +19,7 @@ void bench_requests(uint64_t argument);
 void bench_unplug_all(uint64_t argument);
 void bench_realize(uint64_t argument);
 void bench_prealloc(uint64_t argument);
+void bench_give_back(uint64_t argument);
 void bench_empty(uint64_t argument);
 
 /* A QEMU (virtio-mem-bench.c) */

@@ -56,6 +56,7 @@ static void test_plug_past_target(QVirtioMem *mem, const void *row)
 
     assert_nack(plug(mem, 0, REQUESTED_NB + 1));
     assert_unchanged(mem, before);
+    assert_usable_after_reset(mem);
 }
 
 /* This test checks that nothing can be plugged once the target is reached. */
@@ -69,6 +70,7 @@ static void test_plug_at_target(QVirtioMem *mem, const void *row)
     assert_unchanged(mem, before);
     set_requested(mem, REQUESTED + BLOCK);
     assert_ack(plug(mem, REQUESTED_NB, 1));
+    assert_usable_after_reset(mem);
 }
 
 /* This test checks that a target below the plugged size rejects PLUG. */
@@ -78,6 +80,7 @@ static void test_plug_above_target(QVirtioMem *mem, const void *row)
     set_requested(mem, 2 * BLOCK);
     assert_nack(plug(mem, 0, 1));
     assert_pattern(mem);
+    assert_usable_after_reset(mem);
 }
 
 /* This test checks that nothing can be plugged while nothing is requested. */
@@ -86,6 +89,7 @@ static void test_plug_without_target(QVirtioMem *mem, const void *row)
     request_nothing(mem);
     assert_nack(plug(mem, 0, 1));
     g_assert_cmphex(plugged_size(mem), ==, 0);
+    assert_usable_after_reset(mem);
 }
 
 /* This test checks that a bad range past the target is told to be bad. */
@@ -103,6 +107,7 @@ static void test_error_before_nack(QVirtioMem *mem, const void *row)
     assert_error(ask(mem, VIRTIO_MEM_REQ_PLUG,
                      block_addr(mem, REQUESTED_NB) + 1, 1));
     assert_unchanged(mem, before);
+    assert_usable_after_reset(mem);
 }
 
 /* UNPLUG */

@@ -178,6 +178,7 @@ static void test_unknown_type(QVirtioMem *mem, const void *row)
         assert_error(ask(mem, types[i], block_addr(mem, 3), 1));
         assert_unchanged(mem, before);
     }
+    assert_usable_after_reset(mem);
 }
 
 /* Has the device use these buffers, and live on whatever comes of it. */
@@ -254,6 +255,7 @@ static void test_request_in_its_own_block(QVirtioMem *mem, const void *row)
     assert_unplugged(mem, 6, 1);
     g_assert_cmphex(plugged_size(mem), ==, BLOCK);
     assert_stamp(mem, 5, 55);
+    assert_usable_after_reset(mem);
 }
 
 /* This test checks that a device keeps its hands off another one's region. */
@@ -272,6 +274,7 @@ static void test_two_devices(QVirtioMem *mem, const void *row)
                     0);
     g_assert_cmphex(get_property(mem, VMEM_PATH, "size"), ==, BLOCK);
     qobject_unref(other);
+    assert_usable_after_reset(mem);
 }
 
 /* The list */

@@ -61,6 +61,7 @@ void assert_consistent(QVirtioMem *mem)
 
 void assert_usable_after_reset(QVirtioMem *mem)
 {
+    set_requested(mem, REQUESTED);
     device_reset(mem);
     assert_consistent(mem);
     assert_ack(unplug_all(mem));

@@ -37,17 +37,23 @@ typedef struct Config {
     /* Options of the device */
     const char *inaccessible;
     const char *ioeventfd;
+    const char *more;
+    bool refuses_unrequested;
 } Config;
 
 static const Config configs[] = {
-    { "pc-q35-10.0", 2 * MiB, 512, "on", "off" },
-    { "pc-q35-7.2", 2 * MiB, 131, "off", "off" },
-    { "pc-q35-10.0", 1 * MiB, 334, "off", "off" },
-    { "pc-q35-7.2", 1 * MiB, 700, "on", "off" },
-    { "pc-q35-10.0", 4 * MiB, 250, "on", "on" },
-    { "pc-q35-7.2", 4 * MiB, 97, "on", "off" },
-    { "pc-q35-10.0", 128 * MiB, 16, "off", "off" },
-    { "pc-q35-7.2", 512 * MiB, 7, "on", "on" },
+    { "pc-q35-10.0", 2 * MiB, 512, "on", "off", "" },
+    { "pc-q35-7.2", 2 * MiB, 131, "off", "off", "" },
+    { "pc-q35-10.0", 1 * MiB, 334, "off", "off", "" },
+    { "pc-q35-7.2", 1 * MiB, 700, "on", "off", "" },
+    { "pc-q35-10.0", 4 * MiB, 250, "on", "on", "" },
+    { "pc-q35-7.2", 4 * MiB, 97, "on", "off", "" },
+    { "pc-q35-10.0", 128 * MiB, 16, "off", "off", "" },
+    { "pc-q35-7.2", 512 * MiB, 7, "on", "on", "" },
+    { "pc-q35-10.0", 1 * MiB, 96, "off", "off", ",prealloc=on" },
+    { "pc-q35-10.0", 64 * MiB, 72, "on", "on", ",dynamic-memslots=on" },
+    { "pc-q35-7.2", 2 * MiB, 300, "on", "off",
+      ",refuse-unrequested-unplug=on", true },
 };
 
 typedef struct Run {
@@ -769,11 +775,12 @@ static void start_run(Run *run)
         "-object memory-backend-ram,id=mem0,size=%" PRIu64 ",reserve=off "
         "-device virtio-mem-pci,id=vmem0,addr=04.0,memdev=mem0,block-size=%"
         PRIu64 ",requested-size=%" PRIu64 ",unplugged-inaccessible=%s,"
-        "ioeventfd=%s", config->machine, region_size, config->block_size,
-        requested_size, config->inaccessible, config->ioeventfd);
+        "ioeventfd=%s%s", config->machine, region_size, config->block_size,
+        requested_size, config->inaccessible, config->ioeventfd, config->more);
     start_device(run);
     model_init(&run->model, qvirtio_mem_config(run->mem).addr, region_size,
                config->block_size, requested_size);
+    run->model.refuses_unrequested = config->refuses_unrequested;
 }
 
 static void destroy_run(Run *run)
@@ -798,10 +805,10 @@ static void test_model(void)
 
     init_run(&run, seed);
     g_test_message("SEED=%u STEPS=%" PRIu64 ": %" PRIu64 " blocks of %" PRIu64
-                   " MiB, %s, unplugged-inaccessible=%s, ioeventfd=%s", seed,
+                   " MiB, %s, unplugged-inaccessible=%s, ioeventfd=%s%s", seed,
                    steps, run.config->nb_blocks, run.config->block_size / MiB,
                    run.config->machine, run.config->inaccessible,
-                   run.config->ioeventfd);
+                   run.config->ioeventfd, run.config->more);
     start_run(&run);
     qtest_add_abrt_handler(show_step, &run);
     while (run.step < steps) {

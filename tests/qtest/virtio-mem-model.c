@@ -147,14 +147,19 @@ static uint16_t plug(Model *model, uint64_t addr, uint16_t nb_blocks)
     return VIRTIO_MEM_RESP_ACK;
 }
 
-/* D33 */
+/* D33, and the same order of answers */
 static uint16_t unplug(Model *model, uint64_t addr, uint16_t nb_blocks)
 {
+    uint64_t size = nb_blocks * model->block_size;
     Range range;
 
     if (!find_range(model, addr, nb_blocks, &range) ||
         count_plugged(model, range) != nb_blocks) {
         return VIRTIO_MEM_RESP_ERROR;
+    }
+    if (model->refuses_unrequested &&
+        model_plugged_size(model) < model->requested_size + size) {
+        return VIRTIO_MEM_RESP_NACK;
     }
     if (model->migrating) {
         return VIRTIO_MEM_RESP_BUSY;

@@ -17,6 +17,7 @@ typedef struct Model {
     uint64_t region_size;
     uint64_t block_size;
     uint64_t nb_blocks;
+    bool refuses_unrequested;   /* UNPLUG only down to requested_size */
 
     uint64_t requested_size;
     uint64_t usable_size;
@@ -29,7 +30,10 @@ typedef struct ModelAnswer {
     uint16_t state;         /* only when a STATE was acknowledged */
 } ModelAnswer;
 
-/* A device with nothing plugged; the block size divides the region. */
+/*
+ * A device with nothing plugged, and all options off; the block size divides
+ * the region.
+ */
 void model_init(Model *model, uint64_t addr, uint64_t region_size,
                 uint64_t block_size, uint64_t requested_size);
 void model_destroy(Model *model);

@@ -137,6 +137,7 @@ static void test_bad_range(QVirtioMem *mem, const void *row)
     /* ... while the blocks next to it are fine */
     assert_ack(ask(mem, bad->type, block_addr(mem, 0), 3));
     assert_ack(ask(mem, bad->type, block_addr(mem, last), 1));
+    assert_usable_after_reset(mem);
 }
 
 /* PLUG, UNPLUG and STATE, which must all see that the range is bad */
@@ -161,6 +162,7 @@ static void test_past_region(QVirtioMem *mem, const void *row)
     assert_bad_for_all(mem, block_addr(mem, REGION_NB), 1);
     assert_bad_for_all(mem, block_addr(mem, REGION_NB - 1), 2);
     assert_bad_for_all(mem, block_addr(mem, 0), REGION_NB + 1);
+    assert_usable_after_reset(mem);
 }
 
 /* This test checks that the smallest blocks have to be aligned as well. */
@@ -172,6 +174,7 @@ static void test_off_small_blocks(QVirtioMem *mem, const void *row)
     assert_bad_for_all(mem, block_addr(mem, 4) + 1, 1);
     assert_bad_for_all(mem, block_addr(mem, 9) + MiB / 2, 1);
     assert_ack(plug(mem, 9, 1));
+    assert_usable_after_reset(mem);
 }
 
 /* PLUG of plugged and UNPLUG of unplugged blocks, over the pattern */
@@ -217,6 +220,46 @@ static void test_overlap(QVirtioMem *mem, const void *row)
     assert_error(ask(mem, overlap->type, block_addr(mem, overlap->first),
                      overlap->nb_blocks));
     assert_pattern(mem);
+    assert_usable_after_reset(mem);
+}
+
+/* What -d guest_errors writes down */
+
+static char *log_path;
+
+static void assert_logged(const char *words)
+{
+    g_autofree char *text = NULL;
+
+    g_assert_true(g_file_get_contents(log_path, &text, NULL, NULL));
+    g_assert_nonnull(strstr(text, words));
+}
+
+/* This test checks that each mistake of a driver is told with its numbers. */
+static void test_mistakes_are_logged(QVirtioMem *mem, const void *row)
+{
+    assert_error(ask(mem, VIRTIO_MEM_REQ_STATE, 0x1234, 3));
+    assert_logged("3 blocks at 0x1234: not aligned blocks of 0x200000 within");
+    assert_ack(plug(mem, 0, 1));
+    assert_error(plug(mem, 0, 2));
+    assert_logged(": not all are unplugged\n");
+    assert_error(unplug(mem, 0, 2));
+    assert_logged(": not all are plugged\n");
+    assert_error(ask(mem, 77, 0, 0));
+    assert_logged("request type 77: only 0 to 3 exist\n");
+    g_assert_cmpint(unlink(log_path), ==, 0);
+}
+
+static void add_log_case(const char *area)
+{
+    static Case c = {
+        "mistakes-of-a-driver-are-written-to-the-log", test_mistakes_are_logged,
+    };
+
+    log_path = g_strdup_printf("%s/virtio-mem-qtest-%d.log", g_get_tmp_dir(),
+                               getpid());
+    c.machine = g_strdup_printf("-d guest_errors -D %s", log_path);
+    add_case(area, &c);
 }
 
 /* The lists */
@@ -254,6 +297,7 @@ static void register_virtio_mem_request_test(void)
     add_bad_ranges("virtio-mem-unplug", "D32-unplug", VIRTIO_MEM_REQ_UNPLUG);
     ADD_ROWS("virtio-mem-state", state_dressed, test_dressed);
     add_bad_ranges("virtio-mem-state", "D45-state", VIRTIO_MEM_REQ_STATE);
+    add_log_case("virtio-mem-state");
 }
 
 libqos_init(register_virtio_mem_request_test);

@@ -158,7 +158,7 @@ void wait_outcome(QVirtioMem *mem);
 /* The plugged size is that of the blocks which are plugged. */
 void assert_consistent(QVirtioMem *mem);
 
-/* Resets the device, which must work; unplugs all. */
+/* Requests REQUESTED and resets the device, which must work; unplugs all. */
 void assert_usable_after_reset(QVirtioMem *mem);
 
 /* Memory of the guest that holds a PLUG of the block with this index */

@@ -18,6 +18,7 @@ from qemu.qmp import ExecuteError, QMPError
 from . import paths
 from .guest import Guest
 from .migration import Migration
+from .snapshot import Snapshot
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -61,7 +62,7 @@ class Device:
                 "-device", f"virtio-mem-pci,{text}"]
 
 
-class VM(Migration):
+class VM(Migration, Snapshot):
     """
     Use as a context manager: leaving it ends QEMU, and fails when the guest's
     kernel complained.  Waits end early when QEMU ends; timeouts are generous

@@ -75,17 +75,26 @@ typedef struct VirtIOMEMMemslots {
 
 typedef struct VirtIOMEMJobType VirtIOMEMJobType;
 
+/* What a job in the thread is at */
+enum {
+    VIRTIO_MEM_JOB_WORKS,
+    VIRTIO_MEM_JOB_STOPS,       /* it should, if it may; nobody waits for it */
+    VIRTIO_MEM_JOB_IS_OVER,     /* nothing can stop it any more */
+};
+
 /**
  * VirtIOMEMJob:
- * A request that goes on in a thread.  Fields without another owner belong to
- * the thread while it runs, and to the main loop before and after.
+ * A request that goes on in the device's thread.  Fields without another owner
+ * belong to the thread while it works, and to the main loop before and after.
  */
 typedef struct VirtIOMEMJob {
     const VirtIOMEMJobType *type;   /* NULL: there is none.  BQL */
     VirtQueueElement *elem;         /* what waits for the answer.  BQL */
-    QemuThread thread;              /* BQL */
-    QEMUBH *bh;                     /* at the end of the thread; realized */
-    bool stop;                      /* the thread should end.  Atomic */
+    QemuThread thread;              /* as long as the device is realized */
+    QemuSemaphore begin;            /* there is a job, or else no device */
+    QemuSemaphore end;              /* the thread is through with it */
+    QEMUBH *bh;                     /* at the end of a job; realized */
+    int phase;                      /* VIRTIO_MEM_JOB_*.  Atomic */
     uint64_t offset;                /* bytes in the region */
     uint64_t size;                  /* bytes */
     uint64_t done;                  /* bytes */
@@ -111,6 +120,7 @@ struct VirtIOMEM {
 
     VirtQueue *vq;
     QEMUBH *queue_bh;                   /* goes on with the queue; realized */
+    int64_t looked_ns;                  /* when the queue last had a clock */
 
     /* Configuration, fixed once realized */
     HostMemoryBackend *memdev;
@@ -243,7 +253,7 @@ struct VirtIOMEMJobType {
     uint64_t (*max_piece_size)(const VirtIOMEM *vmem);
     /* Most likely quick: begins at once, without a thread. */
     bool often_quick;
-    /* May be left half way, for a reset: that undoes it. */
+    /* May be left half way, which undoes it. */
     bool can_stop;
 };
 
@@ -259,7 +269,7 @@ bool virtio_mem_job_start(VirtIOMEM *vmem, const VirtIOMEMJobType *type,
                           uint64_t offset, uint64_t size,
                           VirtQueueElement *elem, uint16_t *response);
 
-/* Whether a request goes on in a thread; others wait for it. */
+/* Whether a request goes on in the thread; others wait for it. */
 bool virtio_mem_job_is_running(const VirtIOMEM *vmem);
 
 /**
@@ -268,6 +278,13 @@ bool virtio_mem_job_is_running(const VirtIOMEM *vmem);
  * @answer: false when the guest forgot its request.
  */
 void virtio_mem_job_settle(VirtIOMEM *vmem, bool answer);
+
+/**
+ * virtio_mem_job_forsake:
+ * Waits for nothing: the guest forgot its request, and a job that can stop will
+ * leave everything as it was.  The queue goes on when the job has ended.
+ */
+void virtio_mem_job_forsake(VirtIOMEM *vmem);
 
 /* virtio-mem-memory.c: nothing of it needs the BQL */
 
@@ -286,7 +303,7 @@ int virtio_mem_prealloc(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 /* Bytes that virtio_mem_prealloc() fills in a moment, with all its threads. */
 uint64_t virtio_mem_prealloc_piece_size(const VirtIOMEM *vmem);
 
-/* Bytes that are given back in some milliseconds, whatever they hold. */
+/* Bytes that are given back in a millisecond or two, whatever they hold. */
 uint64_t virtio_mem_discard_piece_size(const VirtIOMEM *vmem);
 
 /* Bytes to give back at once, at most, where nothing seems to be in them. */

@@ -8,6 +8,9 @@
  *   keeps-memory  can't take memory back: MADV_DONTNEED fails
  *   no-memory     has none left to fill a range with: MADV_POPULATE_WRITE fails
  *   slow          does not get on with filling; "filling" says that it is at it
+ *
+ * and a symbolic link "hpage_pmd_size" takes the place of the kernel's file of
+ * this name, also when it leads nowhere.
  */
 
 #define _GNU_SOURCE
@@ -15,10 +18,13 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *path_of(const char *name)
@@ -54,4 +60,22 @@ int madvise(void *addr, size_t length, int advice)
 		return -1;
 	}
 	return real(addr, length, advice);
+}
+
+/* What GLib reads files with */
+int open64(const char *path, int flags, ...)
+{
+	int (*real)(const char *, int, ...) = dlsym(RTLD_NEXT, "open64");
+	const char *name = strrchr(path, '/');
+	struct stat stat;
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	if (name && !strcmp(name, "/hpage_pmd_size") &&
+	    !lstat(path_of(name + 1), &stat))
+		path = path_of(name + 1);
+	return real(path, flags, mode);
 }
