@@ -293,7 +293,9 @@ mutate: qemu qemu-stock guest $(MUTATE_BUILD)/build.ninja | $(STAMP)/packages-ch
 	@$(PYENV) tools/ninja-build 'QEMU for faults' $(B)/qemu-mutate.log $(MUTATE_BUILD) \
 		-j $(JOBS) qemu-system-x86_64 tests/qtest/qos-test \
 		tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench
-	@PATH=$(PYTOOLS)/bin:$$PATH tools/mutate $(MUTATE_TREE) $(MUTATE_BUILD) $(FAULTS)
+	@PATH=$(PYTOOLS)/bin:$$PATH \
+		PYTHONPATH=$(PYTOOLS)/lib/python3/dist-packages:$$PYTHONPATH \
+		tools/mutate $(MUTATE_TREE) $(MUTATE_BUILD) $(FAULTS)
 
 $(FUZZ_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) tools/cc-fuzz \
 		$(STAMP)/value-FUZZ_OPTIONS | $(STAMP)/packages-qemu $(STAMP)/packages-fuzz

@@ -188,20 +188,21 @@ static void virtio_mem_discard_difference(VirtIOMEM *vmem,
 
 /*
  * Makes the stream's blocks the plugged ones.  A running machine that loads a
- * snapshot has others plugged already.  Listeners forget all; they are told
- * anew when the whole device is there.
+ * snapshot has others plugged already.  Listeners, some of which come and go
+ * with their slot, forget all; they are told anew when the whole device is
+ * there.
  */
 static void virtio_mem_replace_blocks(VirtIOMEM *vmem)
 {
     VirtIOMEMBlocks old = vmem->blocks;
 
+    virtio_mem_memslots_hide(vmem, 0, virtio_mem_region_size(vmem));
     if (old.nb_plugged) {
         virtio_mem_notify_discard_all(vmem);
     }
     virtio_mem_blocks_init(&vmem->blocks, virtio_mem_region_size(vmem),
                            vmem->block_size);
     virtio_mem_blocks_load(&vmem->blocks, vmem->stream.plugged);
-    virtio_mem_memslots_update(vmem);
     virtio_mem_discard_difference(vmem, &old);
     virtio_mem_blocks_destroy(&old);
 }
@@ -240,9 +241,16 @@ static int virtio_mem_take_blocks(VirtIOMEM *vmem)
 
 static int virtio_mem_early_post_load(void *opaque, int version_id)
 {
-    int ret = virtio_mem_take_blocks(opaque);
+    VirtIOMEM *vmem = opaque;
+    int ret;
 
-    virtio_mem_stream_free(opaque);
+    if (vmem->loaded) {
+        ret = virtio_mem_stream_error(vmem, "its blocks come once more, after"
+                                      " its sizes");
+    } else {
+        ret = virtio_mem_take_blocks(vmem);
+    }
+    virtio_mem_stream_free(vmem);
     return ret;
 }
 
@@ -260,6 +268,11 @@ static int virtio_mem_post_load(void *opaque, int version_id)
         vmem->usable_region_size = ROUND_UP(vmem->stream.usable_region_size,
                                             vmem->block_size);
         ret = virtio_mem_notify_populate_all(vmem);
+    }
+    if (!ret) {
+        /* Who comes with a slot hears of it now, and only now. */
+        virtio_mem_memslots_update(vmem);
+        vmem->loaded = true;
     }
     virtio_mem_stream_free(vmem);
     return ret;

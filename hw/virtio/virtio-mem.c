@@ -284,6 +284,9 @@ static void virtio_mem_system_reset_exit(Object *obj, ResetType type)
 {
     VirtIOMEM *vmem;
 
+    QLIST_FOREACH(vmem, &realized_devices, next) {
+        vmem->loaded = false;
+    }
     if (type == RESET_TYPE_WAKEUP || type == RESET_TYPE_SNAPSHOT_LOAD ||
         runstate_check(RUN_STATE_INMIGRATE)) {
         return;

@@ -32,6 +32,7 @@ MISTAKES = {
                          "'block-size': 3 MiB .* power of two"),
     "block-size small": ("memdev=m0,block-size=512K",
                          "'block-size': 512 KiB .* at least 1 MiB"),
+    "block-size word": ("memdev=m0,block-size=large", "large"),
     "block-size zero": ("memdev=m0,block-size=0", "'block-size': 0 bytes "),
     "block-size huge": ("memdev=m0,block-size=2G",
                         "size 1 GiB is not a multiple of 'block-size' 2 GiB"),
@@ -98,6 +99,37 @@ def test_memdev_keeps_memory(host, tmp_path, backend):
     assert "'memdev': memory of this backend cannot be discarded" in text
 
 
+def test_block_size_below_page_size():
+    """Refuse blocks that are smaller than pages of the memory backend."""
+    text = refused("-object", "memory-backend-memfd,id=m0,size=1G,hugetlb=on,"
+                   "hugetlbsize=2M,reserve=off",
+                   "-device", "virtio-mem-pci,memdev=m0,block-size=1M")
+    assert "'block-size': 1 MiB is less than the memory backend's page size," \
+           " 2 MiB" in text
+
+
+@pytest.mark.parametrize("backend, inaccessible", [
+    ("memory-backend-ram", "off"), ("memory-backend-ram,share=on", "on"),
+    ("memory-backend-memfd", "on")])
+def test_unplugged_inaccessible_auto(backend, inaccessible):
+    """Let guests read unplugged memory where that costs the host nothing."""
+    options = {"unplugged-inaccessible": "auto"}
+    if inaccessible == "on":
+        options["dynamic-memslots"] = "on"
+    with VM("auto", [Device("vm0", GIB, options=options, backend=backend)],
+            guest=False) as vm:
+        assert get(vm, "unplugged-inaccessible") == inaccessible
+
+
+def test_unplugged_accessible_at_a_price():
+    """Warn that reads of unplugged memory will take memory of the host."""
+    options = {"unplugged-inaccessible": "off"}
+    with VM("warning", [Device("vm0", GIB, options=options,
+                               backend="memory-backend-memfd")],
+            guest=False) as vm:
+        assert "reads of unplugged memory will take memory" in vm.stderr()
+
+
 def test_memdev_not_writable(tmp_path):
     """Refuse a memory backend that the guest could not write to."""
     file = tmp_path / "memory"
@@ -134,10 +166,11 @@ def test_addresses_overlap():
     assert "conflicts with memory device id='vm0'" in text
 
 
-def test_no_memory_devices():
-    """Refuse an address, too, on a machine without memory devices."""
+@pytest.mark.parametrize("address", ["", ",memaddr=0x140000000"])
+def test_no_memory_devices(address):
+    """Refuse the device, with an address, too, where it can have no place."""
     text = refused("-object", BACKEND,
-                   "-device", "virtio-mem-pci,memdev=m0,memaddr=0x140000000",
+                   "-device", f"virtio-mem-pci,memdev=m0{address}",
                    machine="microvm,pcie=on", memory="512M")
     assert "no place for memory devices" in text
 
@@ -291,6 +324,19 @@ def test_hot_unplug_inaccessible(hot_vm):
     hot_plug(hot_vm, unplugged_inaccessible="off")
     with pytest.raises(QMPError, match="'unplugged-inaccessible' is not on"):
         hot_vm.qmp("device_del", id="hot")
+
+
+def test_resize_while_leaving(hot_vm):
+    """Take no new target while the guest is asked to let go of the device."""
+    hot_plug(hot_vm, **{"x-early-migration": False})
+    hot_vm.qmp("device_del", id="hot")
+    with pytest.raises(QMPError, match="64 MiB while the device is being unp"):
+        hot_vm.resize("hot", 64 * MIB)
+    hot_vm.resize("hot", 0)
+    hot_vm.qmp("set-action", reboot="reset")
+    hot_vm.qmp("system_reset")
+    hot_vm.wait_for("the device to go",
+                    lambda: list(hot_vm.devices()) == ["vm0"])
 
 
 def test_reset_finishes_hot_unplug(tmp_path):

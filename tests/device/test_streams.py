@@ -63,6 +63,8 @@ def plug(first, nb_blocks):
 
 LAST_USABLE = USABLE // BLOCK - 1
 
+FOOTER = 0x7e
+
 # Streams that another QEMU could have sent
 GOOD = {
     "nothing plugged": {},
@@ -224,6 +226,32 @@ def test_bits_behind_the_end(when, tmp_path):
     path.write_bytes(change(stream, when, before, after))
     with machine(when, "bits", region=region, incoming=True) as vm:
         assert "behind the end" in vm.fails_to_restore(path)
+        assert vm.size("vm0") == 0
+
+
+def section(stream, name, fields):
+    """Where a section of this name lies that has these fields alone."""
+    end = stream.index(name) + len(name)
+    # A byte tells how long its whole name is; type and number stand before.
+    start = next(start for start in range(end - len(name), 0, -1)
+                 if stream[start - 1] == end - start)
+    fields_end = stream.index(fields, end) + len(fields)
+    assert stream[fields_end] == FOOTER
+    return slice(start - 1 - 5, fields_end + 5)
+
+
+def test_blocks_after_the_device(tmp_path):
+    """Refuse blocks that come a second time, when their sizes were checked."""
+    stream, addr = record("early", tmp_path / "source")
+    early = Fields(addr).pieces("early")[0]
+    again = stream[section(stream, b"virtio-mem-device-early", early)]
+    everything = replace(Fields(addr), **plug(0, NB_BLOCKS))
+    again = again.replace(early, everything.pieces("early")[0])
+    end = stream.rindex(b"\x00\x06", 0, stream.rindex(b'{"', 0, len(stream)))
+    path = tmp_path / "changed"
+    path.write_bytes(stream[:end] + again + stream[end:])
+    with machine("early", "again", incoming=True) as vm:
+        assert "once more" in vm.fails_to_restore(path)
         assert vm.size("vm0") == 0
 
 

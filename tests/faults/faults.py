@@ -203,6 +203,20 @@ FAULTS = [
           "FEATURE_ENTRY(VIRTIO_MEM_F_PERSISTENT_SUSPEND + 3,",
           "tests/device/test_options.py"),
 
+    # Requests that take long
+    device("requests are carried out while the machine is stopped",
+           "    if (!runstate_is_live(runstate_get())) {", "    if (false) {"),
+    config("a device may go while it works",
+           "    if (virtio_mem_job_is_running(vmem)) {\n        error_setg",
+           "    if (false) {\n        error_setg", PREALLOC),
+    Fault("a reset leaves a long request in the queue", "virtio-mem-job.c",
+          "        virtqueue_detach_element(vmem->vq, elem, 0);\n", ""),
+    Fault("a stopped preallocation is plugged", "virtio-mem-job.c",
+          "        job->ret = -ECANCELED;\n", "        ;\n", PREALLOC),
+    Fault("the next request does not wait for a long one", "virtio-mem.c",
+          "while (!virtio_mem_job_is_running(vmem) && virtio_mem_handle_one(vmem))",
+          "while (virtio_mem_handle_one(vmem))"),
+
     # Blocks
     Fault("UNPLUG_ALL counts blocks in 16 bits", "virtio-mem-blocks.c",
           "bitmap_zero(blocks->plugged, blocks->nb_blocks);",
@@ -335,6 +349,8 @@ FAULTS = [
               "if (virtio_mem_blocks_next(&vmem->blocks, &offset, region_size, "
               "true)) {",
               "if (false) {"),
+    migration("blocks may come when sizes were checked",
+              "    if (vmem->loaded) {", "    if (false) {"),
     migration("a snapshot discards the blocks that it brings",
               """    while ((size = virtio_mem_blocks_next(&vmem->blocks, &offset, region_size,
                                           false))) {""",

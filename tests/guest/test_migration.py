@@ -48,6 +48,32 @@ def test_postcopy(boot, source, target):
     check_moved(there)
 
 
+def test_postcopy_with_prealloc(boot):
+    """Leave room for the pages that follow, where others are there at once."""
+    vm = boot(Device("vm0", 4 * GIB, options={"prealloc": "on"}))
+    plug_and_fill(vm)
+    there = boot.twin(vm)
+    vm.migrate_postcopy(there)
+    check_moved(there)
+
+
+def test_resize_in_postcopy(boot):
+    """Change no block until all memory has followed, and go on with it then."""
+    vm = boot(Device("vm0", 4 * GIB))
+    vm.resize_exact(vm0=GIB)
+    vm.guest.hold("data", 700 * MIB)
+    there = boot.twin(vm)
+    vm.qmp("migrate-set-parameters", max_postcopy_bandwidth=SLOW)
+    vm.start_postcopy(there)
+    there.resize("vm0", 2 * GIB)
+    there.wait_for_log("the host is busy")
+    assert there.size("vm0") == GIB
+    vm.qmp("migrate-set-parameters", max_postcopy_bandwidth=0)
+    vm.wait_migration("completed")
+    there.wait_exact(vm0=2 * GIB)
+    there.guest.verify("data")
+
+
 @pytest.mark.parametrize("source, target", PAIRS)
 def test_multifd(boot, source, target):
     """Move over several channels at once."""

@@ -4,6 +4,7 @@
 import threading
 
 import pytest
+from qemu.qmp import QMPError
 
 from testvm import GIB, MIB, Device
 
@@ -49,6 +50,19 @@ def test_prealloc_fails(boot, host):
     vm.wait_exact(vm0=2 * GIB)
     assert vm.host_resident("vm0") == 2 * GIB
     assert vm.stderr().count(WARNING) == 1
+
+
+def test_prealloc_keeps_the_device(boot, host):
+    """Let nobody remove the device while a request is under way."""
+    vm = boot(Device("vm0", 4 * GIB, options=PREALLOC), machine="pc")
+    host.begin("slow")
+    vm.resize("vm0", GIB)
+    vm.wait_for("the host to begin", lambda: host.says("filling"))
+    vm.resize("vm0", 0)
+    with pytest.raises(QMPError, match="carries out a request of the guest"):
+        vm.qmp("device_del", id="vm0")
+    host.end("slow")
+    vm.wait_exact(vm0=0)
 
 
 @pytest.mark.parametrize("command, undo", [

@@ -10,8 +10,7 @@
 #include "standard-headers/linux/virtio_config.h"
 #include "virtio-mem-test.h"
 
-/* How many descriptors of the queue the device holds on to */
-static int64_t descriptors_in_use(QVirtioMem *mem)
+int64_t descriptors_in_use(QVirtioMem *mem)
 {
     QDict *status;
     int64_t inuse;

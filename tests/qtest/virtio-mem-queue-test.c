@@ -164,6 +164,24 @@ static void test_many_requests(QVirtioMem *mem, const void *row)
     g_assert_cmphex(plugged_size(mem), ==, 0);
 }
 
+/* This test checks that a stopped machine's memory stays as it is. */
+static void test_stopped_machine(QVirtioMem *mem, const void *row)
+{
+    QTestState *qts = qvirtio_mem_qts(mem);
+    struct virtio_mem_req req = make_request(VIRTIO_MEM_REQ_PLUG,
+                                             block_addr(mem, 3), 2);
+    QVirtioMemPending pending = qvirtio_mem_offer(mem, &req,
+                                                  &qvirtio_mem_plain);
+
+    qtest_qmp_assert_success(qts, "{ 'execute': 'stop' }");
+    qvirtio_mem_kick(mem);
+    g_assert_cmphex(plugged_size(mem), ==, 0);
+    g_assert_cmpint(descriptors_in_use(mem), ==, 0);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'cont' }");
+    assert_ack(qvirtio_mem_finish(mem, &pending).type);
+    assert_plugged(mem, 3, 2);
+}
+
 /* The list */
 
 static const Case queue_cases[] = {
@@ -173,6 +191,11 @@ static const Case queue_cases[] = {
     { "queue-answers-in-order", test_queued_in_order },
     { "queue-can-be-full", test_full_queue },
     { "queue-goes-round-in-2000-requests", test_many_requests },
+    { "queue-of-a-stopped-machine-waits", test_stopped_machine },
+    { "queue-of-a-stopped-machine-waits-without-ioeventfd",
+      test_stopped_machine, DEFAULT_DEVICE ",ioeventfd=off" },
+    { "queue-of-a-stopped-machine-waits-with-prealloc",
+      test_stopped_machine, DEFAULT_DEVICE ",ioeventfd=off,prealloc=on" },
 };
 
 static void register_virtio_mem_queue_test(void)

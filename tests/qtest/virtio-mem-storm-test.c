@@ -245,6 +245,7 @@ static void test_reset_storm(QVirtioMem *mem, const void *row)
         }
         qvirtio_mem_kick(mem);
         reset(mem);
+        g_assert_true(reset != system_reset || plugged_size(mem) == 0);
         for (i = 0; i < ARRAY_SIZE(pending); i++) {
             qvirtio_mem_forget(mem, &pending[i]);
         }

@@ -149,6 +149,9 @@ void device_reset(QVirtioMem *mem);
 
 /* Hostile guests (virtio-mem-hostile-util.c) */
 
+/* How many descriptors of the queue the device holds on to */
+int64_t descriptors_in_use(QVirtioMem *mem);
+
 /* Waits until the device stopped without an answer and let go of the request */
 void assert_stopped(QVirtioMem *mem);
 

@@ -78,13 +78,17 @@ class Migration:
         self.start_migration(target, *capabilities)
         self.finish_migration(target)
 
-    def migrate_postcopy(self, target):
-        """As migrate(), but most memory follows the guest."""
+    def start_postcopy(self, target):
+        """Returns once the guest runs in `target`; most memory follows it."""
         self.pause()
         self.start_migration(target, "postcopy-ram", bandwidth=16 * MIB)
         self.qmp("migrate-start-postcopy")
         self.wait_migration("postcopy-active")
         self.hand_over(target)
+
+    def migrate_postcopy(self, target):
+        """As migrate(), but most memory follows the guest."""
+        self.start_postcopy(target)
         self.wait_migration("completed")
 
     def cancel_migration(self):

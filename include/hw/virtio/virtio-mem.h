@@ -141,6 +141,7 @@ struct VirtIOMEM {
     VirtIOMEMMemslots memslots;
     VirtIOMEMJob job;
     VirtIOMEMStream stream;
+    bool loaded;                        /* since the last system reset */
 
     QLIST_HEAD(, RamDiscardListener) discard_listeners;
     NotifierList size_change_notifiers;
