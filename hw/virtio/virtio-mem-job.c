@@ -160,6 +160,7 @@ static void job_end(VirtIOMEM *vmem)
     if (elem) {
         virtio_mem_answer(vmem, elem, response);
     }
+    virtio_mem_tell_plugged_size(vmem);
     virtio_mem_kick_queue(vmem);
 }
 

@@ -272,6 +272,7 @@ static int virtio_mem_post_load(void *opaque, int version_id)
     if (!ret) {
         /* Who comes with a slot hears of it now, and only now. */
         virtio_mem_memslots_update(vmem);
+        virtio_mem_tell_plugged_size(vmem);
         vmem->loaded = true;
     }
     virtio_mem_stream_free(vmem);

@@ -9,7 +9,6 @@
 
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
-#include "qemu/main-loop.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-machine.h"
 #include "hw/mem/memory-device.h"
@@ -27,9 +26,6 @@ struct VirtIOMEMPCI {
 
     VirtIOMEM vdev;
     Notifier size_change_notifier;
-    QEMUBH *size_change_bh;
-    bool size_changed;          /* and QMP was not told yet */
-    uint64_t size;              /* bytes plugged, to tell QMP */
 };
 
 /* A guest removes whole slots, so that it is not asked about this device. */
@@ -121,33 +117,14 @@ static void virtio_mem_pci_unplug_request_check(VirtIOMDPCI *vmd, Error **errp)
     virtio_mem_check_unplug(&VIRTIO_MEM_PCI(vmd)->vdev, errp);
 }
 
-static void virtio_mem_pci_tell_size(void *opaque)
-{
-    VirtIOMEMPCI *pci = opaque;
-    g_autofree char *path = object_get_canonical_path(OBJECT(pci));
-
-    pci->size_changed = false;
-    qapi_event_send_memory_device_size_change(DEVICE(pci)->id, pci->size, path);
-}
-
-/*
- * An event costs more than most requests.  QMP sends one a second at most, so
- * that those of requests that arrived together can be one from the start.
- */
 static void virtio_mem_pci_size_changed(Notifier *notifier, void *data)
 {
     VirtIOMEMPCI *pci = container_of(notifier, VirtIOMEMPCI,
                                      size_change_notifier);
+    const uint64_t *size = data;
+    g_autofree char *path = object_get_canonical_path(OBJECT(pci));
 
-    pci->size = *(const uint64_t *)data;
-    if (!DEVICE(&pci->vdev)->realized) {
-        /* It is on its way out, and has no path soon. */
-        qemu_bh_cancel(pci->size_change_bh);
-        virtio_mem_pci_tell_size(pci);
-    } else if (!pci->size_changed) {
-        pci->size_changed = true;
-        qemu_bh_schedule(pci->size_change_bh);
-    }
+    qapi_event_send_memory_device_size_change(DEVICE(pci)->id, *size, path);
 }
 
 static void virtio_mem_pci_instance_init(Object *obj)
@@ -156,14 +133,8 @@ static void virtio_mem_pci_instance_init(Object *obj)
 
     virtio_instance_init_common(obj, &pci->vdev, sizeof(pci->vdev),
                                 TYPE_VIRTIO_MEM);
-    pci->size_change_bh = qemu_bh_new(virtio_mem_pci_tell_size, pci);
     pci->size_change_notifier.notify = virtio_mem_pci_size_changed;
     virtio_mem_add_size_change_notifier(&pci->vdev, &pci->size_change_notifier);
-}
-
-static void virtio_mem_pci_instance_finalize(Object *obj)
-{
-    qemu_bh_delete(VIRTIO_MEM_PCI(obj)->size_change_bh);
 }
 
 static const Property virtio_mem_pci_properties[] = {
@@ -207,7 +178,6 @@ static const VirtioPCIDeviceTypeInfo virtio_mem_pci_info = {
     .parent = TYPE_VIRTIO_MD_PCI,
     .class_init = virtio_mem_pci_class_init,
     .instance_init = virtio_mem_pci_instance_init,
-    .instance_finalize = virtio_mem_pci_instance_finalize,
     .instance_size = sizeof(VirtIOMEMPCI),
 };
 

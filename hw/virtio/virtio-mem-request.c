@@ -102,7 +102,6 @@ static void set_blocks(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
 {
     virtio_mem_blocks_set(&vmem->blocks, offset, size, plugged);
     trace_virtio_mem_blocks_changed(offset, size, plugged);
-    virtio_mem_plugged_size_changed(vmem);
 }
 
 /* PLUG */
@@ -222,8 +221,7 @@ static uint16_t virtio_mem_unplug_all_finish(VirtIOMEM *vmem, uint64_t offset,
     }
     if (vmem->blocks.nb_plugged) {
         virtio_mem_notify_discard_all(vmem);
-        virtio_mem_blocks_clear(&vmem->blocks);
-        virtio_mem_plugged_size_changed(vmem);          /* D41 */
+        virtio_mem_blocks_clear(&vmem->blocks);         /* D41 */
     }
     trace_virtio_mem_unplugged_all();
     virtio_mem_shrink_usable_region(vmem);              /* D42 */
@@ -257,6 +255,7 @@ void virtio_mem_unplug_all(VirtIOMEM *vmem)
     virtio_mem_memslots_hide(vmem, 0, region_size);
     virtio_mem_unplug_all_finish(vmem, 0, region_size,
                                  virtio_mem_discard(vmem, 0, region_size));
+    virtio_mem_tell_plugged_size(vmem);
 }
 
 /* STATE */

@@ -74,11 +74,14 @@ void virtio_mem_add_size_change_notifier(VirtIOMEM *vmem, Notifier *notifier)
     notifier_list_add(&vmem->size_change_notifiers, notifier);
 }
 
-void virtio_mem_plugged_size_changed(VirtIOMEM *vmem)
+void virtio_mem_tell_plugged_size(VirtIOMEM *vmem)
 {
     uint64_t size = virtio_mem_get_plugged_size(vmem);
 
-    notifier_list_notify(&vmem->size_change_notifiers, &size);
+    if (size != vmem->told_size) {
+        vmem->told_size = size;
+        notifier_list_notify(&vmem->size_change_notifiers, &size);
+    }
 }
 
 void virtio_mem_fill_device_info(const VirtIOMEM *vmem,
@@ -170,9 +173,10 @@ static void virtio_mem_handle_queue(VirtIODevice *vdev, VirtQueue *vq)
         }
         if (vmem->looked_ns > end) {
             virtio_mem_kick_queue(vmem);
-            return;
+            break;
         }
     }
+    virtio_mem_tell_plugged_size(vmem);
 }
 
 static void virtio_mem_queue_bh(void *opaque)

@@ -145,6 +145,7 @@ struct VirtIOMEM {
 
     QLIST_HEAD(, RamDiscardListener) discard_listeners;
     NotifierList size_change_notifiers;
+    uint64_t told_size;                 /* bytes; what these know is plugged */
     NotifierWithReturn migration_notifier;
     VMChangeStateEntry *vm_state_handler;
     QLIST_ENTRY(VirtIOMEM) next;        /* among all realized devices */
@@ -161,8 +162,12 @@ uint64_t virtio_mem_get_plugged_size(const VirtIOMEM *vmem);
 /* Notifiers get a pointer to the new plugged size (uint64_t, bytes). */
 void virtio_mem_add_size_change_notifier(VirtIOMEM *vmem, Notifier *notifier);
 
-/* Tells them; to be called after each change of blocks. */
-void virtio_mem_plugged_size_changed(VirtIOMEM *vmem);
+/*
+ * Tells them when the size is another one than they were told; to be called
+ * after changes of blocks.  An event costs more than most requests: those that
+ * arrived together are told as one change.
+ */
+void virtio_mem_tell_plugged_size(VirtIOMEM *vmem);
 
 /* Takes a new target that virtio_mem_check_requested_size() found right. */
 void virtio_mem_request_size(VirtIOMEM *vmem, uint64_t size);
