@@ -158,12 +158,17 @@ void qvirtio_mem_wait_irq(QVirtioMem *mem, uint8_t irq)
     }
 }
 
+/* Whether it answers nothing more; what it did answer is there by then. */
+static bool has_stopped(QVirtioMem *mem)
+{
+    return mem->vdev->bus->get_status(mem->vdev) & VIRTIO_CONFIG_S_NEEDS_RESET;
+}
+
 void qvirtio_mem_wait_needs_reset(QVirtioMem *mem)
 {
     gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
 
-    while (!(mem->vdev->bus->get_status(mem->vdev) &
-             VIRTIO_CONFIG_S_NEEDS_RESET)) {
+    while (!has_stopped(mem)) {
         g_assert_cmpint(g_get_monotonic_time(), <, deadline);
     }
 }
@@ -259,9 +264,12 @@ uint32_t qvirtio_mem_wait_used(QVirtioMem *mem, uint32_t *len)
 {
     gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
     uint32_t head;
+    bool stopped = false;
 
     while (!qvirtqueue_get_buf(qvirtio_mem_qts(mem), mem->vq, &head, len)) {
+        g_assert_false(stopped);
         g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        stopped = has_stopped(mem);
     }
     return head;
 }
@@ -381,15 +389,21 @@ static void wait_round(QVirtioMem *mem, const Round *round)
     QTestState *qts = qvirtio_mem_qts(mem);
     QVirtQueue *vq = mem->vq;
     struct vring_used_elem used[ROUND_MAX];
+    bool stopped = false;
     uint16_t idx;
     size_t i;
 
     vq->last_used_idx += round->n;
-    do {
-        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+    for (;;) {
         qtest_bufread(qts, vq->used + offsetof(struct vring_used, idx), &idx,
                       sizeof(idx));
-    } while (le16_to_cpu(idx) != vq->last_used_idx);
+        if (le16_to_cpu(idx) == vq->last_used_idx) {
+            break;
+        }
+        g_assert_false(stopped);
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        stopped = has_stopped(mem);
+    }
 
     qtest_bufread(qts, vq->used + offsetof(struct vring_used, ring) +
                   round->slot * sizeof(*used), used, round->n * sizeof(*used));
