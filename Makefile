@@ -290,6 +290,8 @@ $(MUTATE_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) $(STAMP)/value-Q
 
 .PHONY: mutate
 mutate: qemu qemu-stock guest $(MUTATE_BUILD)/build.ninja | $(STAMP)/packages-check ## which tests find each of the faults in tests/faults/
+	@tools/link-tree $(MUTATE_TREE) $(QEMU_OURS)
+	@rm -f $(MUTATE_BUILD)/*.p/hw_virtio_virtio-*.o # a run that was killed left a fault
 	@$(PYENV) tools/ninja-build 'QEMU for faults' $(B)/qemu-mutate.log $(MUTATE_BUILD) \
 		-j $(JOBS) qemu-system-x86_64 tests/qtest/qos-test \
 		tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench
