@@ -146,7 +146,7 @@ FAULTS = [
             "                    /* D27 */\n    }\n",
             "", PREALLOC),
     request("a failed preallocation keeps its memory",
-            "    .undo = virtio_mem_discard,\n", ""),
+            "    .undo = virtio_mem_discard,\n", "", PREALLOC),
     request("unrequested UNPLUGs are told from the target alone",
             "return virtio_mem_get_plugged_size(vmem) >= "
             "vmem->requested_size + size;",

@@ -81,6 +81,7 @@ def test_prealloc_interrupted(boot, host, command, undo):
     host.end("slow")
     asker.join()
     if undo:
+        assert vm.host_resident("vm0") == 0
         vm.qmp(undo)
     else:
         vm.guest.wait_ready()
