@@ -81,6 +81,10 @@ def test_prealloc_interrupted(boot, host, command, undo):
     host.end("slow")
     asker.join()
     if undo:
+        # Answered, if by BUSY, and all given back: nothing goes on.
+        queue = vm.qmp("x-query-virtio-queue-status", queue=0,
+                       path="/machine/peripheral/vm0/virtio-backend")
+        assert queue["inuse"] == 0
         assert vm.host_resident("vm0") == 0
         vm.qmp(undo)
     else:
