@@ -146,7 +146,7 @@ bool virtio_mem_job_is_running(const VirtIOMEM *vmem)
     return vmem->job.type;
 }
 
-/* Waits for the thread, makes known what it did, and answers if that's asked. */
+/* Waits for the thread, makes known what it did, and answers who still asks. */
 static void job_end(VirtIOMEM *vmem)
 {
     VirtIOMEMJob *job = &vmem->job;
