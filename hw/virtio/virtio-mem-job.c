@@ -30,9 +30,6 @@
 #define QUICK_NS (20 * SCALE_US)
 #define PIECE_GROWTH 16
 
-/* A thread has more time for a piece than the main loop. */
-#define THREAD_PIECES 8
-
 static bool job_is_over(const VirtIOMEMJob *job)
 {
     return job->ret || job->done == job->size;
@@ -93,7 +90,7 @@ static void *job_thread(void *opaque)
         if (!job->type) {
             break;
         }
-        job_work(vmem, INT64_MAX, THREAD_PIECES * job->type->piece_size(vmem));
+        job_work(vmem, INT64_MAX, job->type->thread_piece_size(vmem));
         job_conclude(vmem);
         qemu_bh_schedule(job->bh);
         qemu_sem_post(&job->end);

@@ -115,6 +115,11 @@ uint64_t virtio_mem_discard_piece_size(const VirtIOMEM *vmem)
     return MAX(page_size(vmem), is_file(vmem) ? 4 * MiB : 32 * MiB);
 }
 
+uint64_t virtio_mem_discard_thread_piece_size(const VirtIOMEM *vmem)
+{
+    return 8 * virtio_mem_discard_piece_size(vmem);
+}
+
 uint64_t virtio_mem_discard_max_piece_size(const VirtIOMEM *vmem)
 {
     return is_file(vmem) ? 128 * MiB : 4 * GiB;

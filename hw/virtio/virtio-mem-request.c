@@ -128,7 +128,7 @@ static const VirtIOMEMJobType prealloc_job = {
     .work = virtio_mem_prealloc,
     .undo = virtio_mem_discard,
     .finish = virtio_mem_plug_finish,
-    .piece_size = virtio_mem_prealloc_piece_size,
+    .thread_piece_size = virtio_mem_prealloc_piece_size,
     .max_piece_size = virtio_mem_prealloc_piece_size,
     .can_stop = true,
 };
@@ -175,6 +175,7 @@ static const VirtIOMEMJobType discard_job = {
     .work = virtio_mem_discard,
     .finish = virtio_mem_unplug_finish,
     .piece_size = virtio_mem_discard_piece_size,
+    .thread_piece_size = virtio_mem_discard_thread_piece_size,
     .max_piece_size = virtio_mem_discard_max_piece_size,
     .often_quick = true,
 };
@@ -232,6 +233,7 @@ static const VirtIOMEMJobType discard_all_job = {
     .work = virtio_mem_discard,
     .finish = virtio_mem_unplug_all_finish,
     .piece_size = virtio_mem_discard_piece_size,
+    .thread_piece_size = virtio_mem_discard_thread_piece_size,
     .max_piece_size = virtio_mem_discard_max_piece_size,
     .often_quick = true,
 };

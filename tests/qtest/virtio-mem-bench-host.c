@@ -105,6 +105,7 @@ static double timed_request(QVirtioMem *mem, uint16_t request_type,
     uint16_t type;
     gint64 start;
 
+    qvirtqueue_reset_pool(mem->vq);
     pending = qvirtio_mem_offer(mem, &req, &qvirtio_mem_plain);
     start = g_get_monotonic_time();
     qvirtio_mem_kick(mem);

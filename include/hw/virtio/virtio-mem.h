@@ -252,12 +252,14 @@ struct VirtIOMEMJobType {
     uint16_t (*finish)(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
                        int ret);
     /*
-     * Bytes of a piece.  Pieces grow as long as each takes no time; but the
-     * next one may have all to do, so there is a limit.
+     * Bytes of a piece, in the main loop and in the thread.  Pieces grow as
+     * long as each takes no time; but the next one may have all to do, so
+     * there is a limit.  A piece keeps others from mapping memory.
      */
     uint64_t (*piece_size)(const VirtIOMEM *vmem);
+    uint64_t (*thread_piece_size)(const VirtIOMEM *vmem);
     uint64_t (*max_piece_size)(const VirtIOMEM *vmem);
-    /* Most likely quick: begins at once, without a thread. */
+    /* Most likely quick: begins at once, without the thread. */
     bool often_quick;
     /* May be left half way, which undoes it. */
     bool can_stop;
@@ -311,6 +313,9 @@ uint64_t virtio_mem_prealloc_piece_size(const VirtIOMEM *vmem);
 
 /* Bytes that are given back in a millisecond or two, whatever they hold. */
 uint64_t virtio_mem_discard_piece_size(const VirtIOMEM *vmem);
+
+/* The same in a thread, which has more time */
+uint64_t virtio_mem_discard_thread_piece_size(const VirtIOMEM *vmem);
 
 /* Bytes to give back at once, at most, where nothing seems to be in them. */
 uint64_t virtio_mem_discard_max_piece_size(const VirtIOMEM *vmem);
