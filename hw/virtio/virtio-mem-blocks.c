@@ -79,6 +79,12 @@ void virtio_mem_blocks_set(VirtIOMEMBlocks *blocks, uint64_t offset,
     }
 }
 
+bool virtio_mem_blocks_is_plugged(const VirtIOMEMBlocks *blocks,
+                                  uint64_t offset)
+{
+    return test_bit(block_of(blocks, offset), blocks->plugged);
+}
+
 bool virtio_mem_blocks_test(const VirtIOMEMBlocks *blocks, uint64_t offset,
                             uint64_t size, bool plugged)
 {

@@ -28,7 +28,7 @@
 
 /* A piece that took less had next to nothing to do: the next may be larger. */
 #define QUICK_NS (20 * SCALE_US)
-#define PIECE_GROWTH 16
+#define PIECE_GROWTH 64
 
 static bool job_is_over(const VirtIOMEMJob *job)
 {
@@ -37,22 +37,22 @@ static bool job_is_over(const VirtIOMEMJob *job)
 
 static bool job_should_stop(const VirtIOMEMJob *job)
 {
-    return job->type->can_stop &&
-           qatomic_read(&job->phase) == VIRTIO_MEM_JOB_STOPS;
+    return qatomic_read(&job->phase) == VIRTIO_MEM_JOB_STOPS;
 }
 
 /*
- * Works until all is over or @deadline_ns, of get_clock(), has passed; at least
- * in pieces of @least bytes.  Returns the time.
+ * Works for @duration_ns, unless all is over before; at least in pieces of
+ * @least bytes.  Returns what time it is, of get_clock().
  */
-static int64_t job_work(VirtIOMEM *vmem, int64_t deadline_ns, uint64_t least)
+static int64_t job_work(VirtIOMEM *vmem, int64_t duration_ns, uint64_t least)
 {
     VirtIOMEMJob *job = &vmem->job;
     uint64_t most = MAX(least, job->type->max_piece_size(vmem));
     uint64_t piece = least;
-    int64_t now = get_clock(), begun;
+    int64_t start = get_clock(), now = start, begun;
 
-    while (!job_is_over(job) && !job_should_stop(job) && now < deadline_ns) {
+    while (!job_is_over(job) && !job_should_stop(job) &&
+           now - start < duration_ns) {
         begun = now;
         piece = MIN(piece, job->size - job->done);
         job->ret = job->type->work(vmem, job->offset + job->done, piece);
@@ -70,8 +70,7 @@ static void job_conclude(VirtIOMEM *vmem)
     VirtIOMEMJob *job = &vmem->job;
 
     if (qatomic_cmpxchg(&job->phase, VIRTIO_MEM_JOB_WORKS,
-                        VIRTIO_MEM_JOB_IS_OVER) == VIRTIO_MEM_JOB_STOPS &&
-        job->type->can_stop) {
+                        VIRTIO_MEM_JOB_IS_OVER) == VIRTIO_MEM_JOB_STOPS) {
         job->ret = -ECANCELED;
     }
     if (job->ret && job->type->undo) {
@@ -124,8 +123,7 @@ bool virtio_mem_job_start(VirtIOMEM *vmem, const VirtIOMEMJobType *type,
     job->phase = VIRTIO_MEM_JOB_WORKS;
 
     if (type->often_quick) {
-        vmem->looked_ns = job_work(vmem, get_clock() + MOMENT_NS,
-                                   type->piece_size(vmem));
+        vmem->looked_ns = job_work(vmem, MOMENT_NS, type->piece_size(vmem));
         if (job_is_over(job)) {
             job_conclude(vmem);
             *response = job_finish(vmem);
@@ -161,6 +159,16 @@ static void job_end(VirtIOMEM *vmem)
     virtio_mem_kick_queue(vmem);
 }
 
+/* Makes it stop, if it may; returns whether it was over before. */
+static bool job_stop(VirtIOMEMJob *job)
+{
+    if (job->type->can_stop) {
+        qatomic_cmpxchg(&job->phase, VIRTIO_MEM_JOB_WORKS,
+                        VIRTIO_MEM_JOB_STOPS);
+    }
+    return qatomic_read(&job->phase) == VIRTIO_MEM_JOB_IS_OVER;
+}
+
 static void job_forget_request(VirtIOMEM *vmem)
 {
     VirtQueueElement *elem = g_steal_pointer(&vmem->job.elem);
@@ -179,8 +187,7 @@ void virtio_mem_job_settle(VirtIOMEM *vmem, bool answer)
     if (!answer) {
         job_forget_request(vmem);
     }
-    qatomic_cmpxchg(&vmem->job.phase, VIRTIO_MEM_JOB_WORKS,
-                    VIRTIO_MEM_JOB_STOPS);
+    job_stop(&vmem->job);
     job_end(vmem);
 }
 
@@ -191,8 +198,7 @@ void virtio_mem_job_forsake(VirtIOMEM *vmem)
     }
     job_forget_request(vmem);
     /* What is plugged already must be known before a driver looks. */
-    if (qatomic_cmpxchg(&vmem->job.phase, VIRTIO_MEM_JOB_WORKS,
-                        VIRTIO_MEM_JOB_STOPS) == VIRTIO_MEM_JOB_IS_OVER) {
+    if (job_stop(&vmem->job)) {
         job_end(vmem);
     }
 }

@@ -21,7 +21,6 @@ typedef struct BlockRange {
     uint64_t size;      /* bytes */
 } BlockRange;
 
-
 /* Requests.  Each handler fills in the response and changes all or nothing. */
 
 /*
@@ -275,8 +274,7 @@ static Outcome virtio_mem_state(VirtIOMEM *vmem, Request *request)
         return answered(request, VIRTIO_MEM_RESP_ERROR);
     }
     /* All blocks are like the first one, or they are not. */
-    plugged = virtio_mem_blocks_test(&vmem->blocks, range.offset,
-                                     vmem->block_size, true);
+    plugged = virtio_mem_blocks_is_plugged(&vmem->blocks, range.offset);
     if (!virtio_mem_blocks_test(&vmem->blocks, range.offset, range.size,
                                 plugged)) {
         state = VIRTIO_MEM_STATE_MIXED;

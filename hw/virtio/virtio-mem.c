@@ -32,6 +32,9 @@
 /* Requests between two looks at the clock: most take less than it does */
 #define VIRTIO_MEM_REQUESTS_PER_LOOK 8
 
+/* How often notifiers hear of another size, at most, while a machine runs */
+#define VIRTIO_MEM_TELL_MS 100
+
 /*
  * How far the usable region reaches beyond the requested size, at least: a
  * guest that adds memory in larger pieces than it plugs, and aligned to them,
@@ -78,10 +81,27 @@ void virtio_mem_tell_plugged_size(VirtIOMEM *vmem)
 {
     uint64_t size = virtio_mem_get_plugged_size(vmem);
 
-    if (size != vmem->told_size) {
-        vmem->told_size = size;
-        notifier_list_notify(&vmem->size_change_notifiers, &size);
+    if (size == vmem->told_size || timer_pending(vmem->tell_timer)) {
+        return;
     }
+    vmem->told_size = size;
+    notifier_list_notify(&vmem->size_change_notifiers, &size);
+    if (runstate_is_running()) {
+        timer_mod(vmem->tell_timer, qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) +
+                                    VIRTIO_MEM_TELL_MS);
+    }
+}
+
+static void virtio_mem_tell_later(void *opaque)
+{
+    virtio_mem_tell_plugged_size(opaque);
+}
+
+/* As above, even if they were told of another change just now. */
+static void virtio_mem_tell_at_once(VirtIOMEM *vmem)
+{
+    timer_del(vmem->tell_timer);
+    virtio_mem_tell_plugged_size(vmem);
 }
 
 void virtio_mem_fill_device_info(const VirtIOMEM *vmem,
@@ -200,6 +220,7 @@ static void virtio_mem_vm_state_changed(void *opaque, bool running,
         virtio_mem_kick_queue(vmem);
     } else {
         virtio_mem_job_settle(vmem, true);
+        virtio_mem_tell_at_once(vmem);
     }
 }
 
@@ -379,6 +400,8 @@ static void virtio_mem_realize(DeviceState *dev, Error **errp)
     vmem->vq = virtio_add_queue(vdev, VIRTIO_MEM_QUEUE_SIZE,
                                 virtio_mem_handle_queue);
     vmem->queue_bh = virtio_bh_new_guarded(dev, virtio_mem_queue_bh, vmem);
+    vmem->tell_timer = timer_new_ms(QEMU_CLOCK_VIRTUAL, virtio_mem_tell_later,
+                                    vmem);
     virtio_mem_job_init(vmem);
     vmem->vm_state_handler =
         qdev_add_vm_change_state_handler(dev, virtio_mem_vm_state_changed,
@@ -403,6 +426,8 @@ static void virtio_mem_unrealize(DeviceState *dev)
     virtio_mem_migration_unregister(vmem);
     /* A guest can let go of the whole slot whenever it likes. */
     virtio_mem_unplug_all(vmem);
+    virtio_mem_tell_at_once(vmem);
+    timer_free(vmem->tell_timer);
     memory_region_set_ram_discard_manager(&vmem->memdev->mr, NULL);
     host_memory_backend_set_mapped(vmem->memdev, false);
     qemu_bh_delete(vmem->queue_bh);

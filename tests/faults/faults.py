@@ -196,10 +196,12 @@ FAULTS = [
            "if (!vmem->addr || !MACHINE(qdev_get_machine())->device_memory) {",
            "if (false) {", "tests/device/test_options.py"),
     device("a machine that stops leaves a job",
-           """        virtio_mem_job_settle(vmem, true);
-    }
-}""",
-           "    }\n}", PREALLOC),
+           "        virtio_mem_job_settle(vmem, true);\n", "", PREALLOC),
+    device("a machine that stops does not tell of its last blocks",
+           "        virtio_mem_tell_at_once(vmem);\n", ""),
+    device("a size that follows another one soon is not told",
+           "timer_mod(vmem->tell_timer, qemu_clock_get_ms(QEMU_CLOCK_VIRTUAL) +",
+           "timer_mod(vmem->tell_timer, INT64_MAX / 2 +"),
 
     # What QMP tells (bugs of stock QEMU that a patch of ours ends)
     Fault("features have each other's names", "virtio-qmp.c",

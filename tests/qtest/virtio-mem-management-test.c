@@ -152,17 +152,22 @@ static void test_fixed_properties(QVirtioMem *mem, const void *row)
 
 #define SIZE_EVENT "MEMORY_DEVICE_SIZE_CHANGE"
 
-/* Waits for the event and checks that it tells of this size. */
-static void assert_event(QVirtioMem *mem, uint64_t size)
+/* Waits for the event: it tells of one size, the device has another now. */
+static void assert_event_of(QVirtioMem *mem, uint64_t told, uint64_t now)
 {
     QDict *event = qtest_qmp_eventwait_ref(qvirtio_mem_qts(mem), SIZE_EVENT);
     QDict *data = qdict_get_qdict(event, "data");
 
     g_assert_cmpstr(qdict_get_str(data, "id"), ==, "vmem0");
-    g_assert_cmphex(qdict_get_int(data, "size"), ==, size);
+    g_assert_cmphex(qdict_get_int(data, "size"), ==, told);
     g_assert_cmphex(get_property(mem, qdict_get_str(data, "qom-path"), "size"),
-                    ==, size);
+                    ==, now);
     qobject_unref(event);
+}
+
+static void assert_event(QVirtioMem *mem, uint64_t size)
+{
+    assert_event_of(mem, size, size);
 }
 
 /* An event that was sent before a command was answered has arrived by then. */
@@ -172,9 +177,14 @@ static void assert_no_event(QVirtioMem *mem)
     g_assert_null(qtest_qmp_event_ref(qvirtio_mem_qts(mem), SIZE_EVENT));
 }
 
+static void let_pass(QVirtioMem *mem, int ms)
+{
+    qtest_clock_step(qvirtio_mem_qts(mem), ms * SCALE_MS + 1);
+}
+
 static void let_a_second_pass(QVirtioMem *mem)
 {
-    qtest_clock_step(qvirtio_mem_qts(mem), NANOSECONDS_PER_SECOND + 1);
+    let_pass(mem, 1000);
 }
 
 /* This test checks that managers hear of changes, at most once a second. */
@@ -208,6 +218,42 @@ static void test_event_after_unplug_all(QVirtioMem *mem, const void *row)
     assert_ack(unplug_all(mem));
     let_a_second_pass(mem);
     assert_event(mem, 0);
+}
+
+/*
+ * Plugs two and then three blocks more, at once, 50 ms before the next event:
+ * soon enough for it to tell of the two, but not of the three, of which the
+ * device itself tells only after 100 ms.
+ */
+static void plug_before_event(QVirtioMem *mem)
+{
+    assert_ack(plug(mem, 0, 1));
+    assert_event(mem, BLOCK);
+    let_pass(mem, 950);
+    assert_ack(plug(mem, 1, 2));
+    assert_ack(plug(mem, 3, 3));
+}
+
+/* This test checks that changes which follow each other are told as one. */
+static void test_event_of_changes(QVirtioMem *mem, const void *row)
+{
+    plug_before_event(mem);
+    let_pass(mem, 51);
+    assert_event_of(mem, 3 * BLOCK, 6 * BLOCK);
+    let_a_second_pass(mem);
+    assert_event(mem, 6 * BLOCK);
+}
+
+/* This test checks that nothing is left to be told when a machine stops. */
+static void test_event_before_stop(QVirtioMem *mem, const void *row)
+{
+    QTestState *qts = qvirtio_mem_qts(mem);
+
+    plug_before_event(mem);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'stop' }");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'cont' }");
+    let_pass(mem, 51);
+    assert_event(mem, 6 * BLOCK);
 }
 
 /* This test checks that the event comes after a system reset too. */
@@ -316,6 +362,8 @@ static const Case management_cases[] = {
     { "qmp-event-comes-after-unplug", test_event_after_unplug },
     { "qmp-event-comes-after-unplug-all", test_event_after_unplug_all },
     { "qmp-event-comes-after-system-reset", test_event_after_system_reset },
+    { "qmp-event-tells-of-several-changes", test_event_of_changes },
+    { "qmp-event-tells-of-all-before-a-stop", test_event_before_stop },
     { "qmp-event-does-not-come-when-nothing-changed", test_no_event },
     { "qmp-device-del-is-refused-while-memory-is-plugged",
       test_device_del_plugged },

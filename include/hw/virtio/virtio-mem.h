@@ -78,7 +78,7 @@ typedef struct VirtIOMEMJobType VirtIOMEMJobType;
 /* What a job in the thread is at */
 enum {
     VIRTIO_MEM_JOB_WORKS,
-    VIRTIO_MEM_JOB_STOPS,       /* it should, if it may; nobody waits for it */
+    VIRTIO_MEM_JOB_STOPS,       /* it was told to, and undoes what it did */
     VIRTIO_MEM_JOB_IS_OVER,     /* nothing can stop it any more */
 };
 
@@ -146,6 +146,7 @@ struct VirtIOMEM {
     QLIST_HEAD(, RamDiscardListener) discard_listeners;
     NotifierList size_change_notifiers;
     uint64_t told_size;                 /* bytes; what these know is plugged */
+    QEMUTimer *tell_timer;              /* until they are told more; realized */
     NotifierWithReturn migration_notifier;
     VMChangeStateEntry *vm_state_handler;
     QLIST_ENTRY(VirtIOMEM) next;        /* among all realized devices */
@@ -164,8 +165,9 @@ void virtio_mem_add_size_change_notifier(VirtIOMEM *vmem, Notifier *notifier);
 
 /*
  * Tells them when the size is another one than they were told; to be called
- * after changes of blocks.  An event costs more than most requests: those that
- * arrived together are told as one change.
+ * after changes of blocks.  To tell costs more than most requests, so that
+ * after the first change of a running machine the next ones are put off for a
+ * moment, and told as one.
  */
 void virtio_mem_tell_plugged_size(VirtIOMEM *vmem);
 
@@ -337,6 +339,10 @@ void virtio_mem_blocks_set(VirtIOMEMBlocks *blocks, uint64_t offset,
 
 /* Makes all blocks unplugged. */
 void virtio_mem_blocks_clear(VirtIOMEMBlocks *blocks);
+
+/* Whether the block at an offset is plugged. */
+bool virtio_mem_blocks_is_plugged(const VirtIOMEMBlocks *blocks,
+                                  uint64_t offset);
 
 /* Whether all blocks that [offset, offset + size) touches are (un)plugged. */
 bool virtio_mem_blocks_test(const VirtIOMEMBlocks *blocks, uint64_t offset,
