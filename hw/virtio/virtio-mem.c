@@ -425,7 +425,9 @@ static void virtio_mem_unrealize(DeviceState *dev)
     qemu_del_vm_change_state_handler(vmem->vm_state_handler);
     virtio_mem_migration_unregister(vmem);
     /* A guest can let go of the whole slot whenever it likes. */
-    virtio_mem_unplug_all(vmem);
+    if (!runstate_check(RUN_STATE_INMIGRATE)) {
+        virtio_mem_unplug_all(vmem);
+    }
     virtio_mem_tell_at_once(vmem);
     timer_free(vmem->tell_timer);
     memory_region_set_ram_discard_manager(&vmem->memdev->mr, NULL);

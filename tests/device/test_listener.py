@@ -13,8 +13,6 @@ from test_options import BACKEND, refused
 from test_streams import BLOCK, GOOD, REGION, machine, write
 from test_streams import recorded, when         # noqa: F401 (fixtures)
 
-PATH = "/machine/peripheral/listener"
-
 # Streams, and the extent that they have plugged
 PLUGGED = {
     "nothing plugged": "",
@@ -31,20 +29,12 @@ def target(when, name, listener="", **options):
         f"ram-discard-testdev,id=listener,memdev=vm0-mem{listener}"])
 
 
-def get(vm, name):
-    return vm.qmp("qom-get", path=PATH, property=name)
-
-
-def put(vm, name, value):
-    vm.qmp("qom-set", path=PATH, property=name, value=value)
-
-
 def check_told(vm, name):
     """The listener knows what is plugged, and heard of it just once."""
-    assert get(vm, "populated") == PLUGGED[name]
-    assert get(vm, "replay-populated") == PLUGGED[name]
-    assert get(vm, "nb-wrong") == 0, vm.stderr()
-    assert get(vm, "nb-discard") == 0
+    assert vm.get("listener", "populated") == PLUGGED[name]
+    assert vm.get("listener", "replay-populated") == PLUGGED[name]
+    assert vm.get("listener", "nb-wrong") == 0, vm.stderr()
+    assert vm.get("listener", "nb-discard") == 0
 
 
 @pytest.mark.parametrize("name", PLUGGED)
@@ -54,7 +44,7 @@ def test_listener_of_target(when, recorded, tmp_path, name):
     with target(when, "listener") as vm:
         vm.restore(path)
         check_told(vm, name)
-        assert get(vm, "nb-populate") == bool(PLUGGED[name])
+        assert vm.get("listener", "nb-populate") == bool(PLUGGED[name])
 
 
 @pytest.mark.parametrize("name", PLUGGED)
@@ -72,8 +62,8 @@ def test_objecting_listener_of_target(when, recorded, tmp_path):
     path = write(tmp_path, when, recorded, GOOD["first block"])
     with target(when, "objecting", ",refuse=0") as vm:
         assert "virtio-mem" in vm.fails_to_restore(path)
-        assert get(vm, "nb-populate") == 1
-        assert get(vm, "populated") == ""
+        assert vm.get("listener", "nb-populate") == 1
+        assert vm.get("listener", "populated") == ""
 
 
 def test_objection_at_the_start(when, recorded, tmp_path):
@@ -81,7 +71,7 @@ def test_objection_at_the_start(when, recorded, tmp_path):
     path = write(tmp_path, when, recorded, GOOD["first block"])
     with target(when, "start", ",listening=off,refuse=0") as vm:
         vm.restore(path)
-        put(vm, "listening", True)
+        vm.put("listener", "listening", True)
         assert re.search("virtio-mem: a user of the memory at 0x.* cannot map"
                          " what is plugged: .*busy", vm.stderr()), vm.stderr()
         assert vm.size("vm0") == BLOCK

@@ -118,7 +118,7 @@ def test_unplugged_inaccessible_auto(backend, inaccessible):
         options["dynamic-memslots"] = "on"
     with VM("auto", [Device("vm0", GIB, options=options, backend=backend)],
             guest=False) as vm:
-        assert get(vm, "unplugged-inaccessible") == inaccessible
+        assert vm.get("vm0", "unplugged-inaccessible") == inaccessible
 
 
 def test_unplugged_accessible_at_a_price():
@@ -200,15 +200,6 @@ def vm(request):
         yield machine
 
 
-def get(vm, name):
-    return vm.qmp("qom-get", path="/machine/peripheral/vm0", property=name)
-
-
-def put(vm, name, value):
-    vm.qmp("qom-set", path="/machine/peripheral/vm0", property=name,
-           value=value)
-
-
 def test_query(vm):
     """Show the device in QMP and HMP as it was configured."""
     device = vm.devices()["vm0"]
@@ -227,25 +218,25 @@ BAD_VALUES = [3 * MIB, 2 * GIB + 2 * MIB, (1 << 64) - 1, -2 * MIB, "much"]
 def test_bad_values_at_run_time(vm, value):
     """Refuse a wrong requested-size at run time, and change nothing."""
     with pytest.raises(QMPError):
-        put(vm, "requested-size", value)
-    assert get(vm, "requested-size") == 512 * MIB
+        vm.put("vm0", "requested-size", value)
+    assert vm.get("vm0", "requested-size") == 512 * MIB
     assert vm.devices()["vm0"]["requested-size"] == 512 * MIB
 
 
 def test_good_values_at_run_time(vm):
     """Take every requested-size that fits, up to all of it."""
     for value in (0, 2 * MIB, 2 * GIB, 2 * GIB):
-        put(vm, "requested-size", value)
-        assert get(vm, "requested-size") == value
+        vm.put("vm0", "requested-size", value)
+        assert vm.get("vm0", "requested-size") == value
 
 
 @pytest.mark.parametrize("name", ["block-size", "size", "memaddr", "node"])
 def test_fixed_at_run_time(vm, name):
     """Refuse to change what is fixed once the device runs."""
-    before = get(vm, name)
+    before = vm.get("vm0", name)
     with pytest.raises(QMPError):
-        put(vm, name, 4 * MIB)
-    assert get(vm, name) == before
+        vm.put("vm0", name, 4 * MIB)
+    assert vm.get("vm0", name) == before
 
 
 FEATURES = ["ACPI_PXM", "PERSISTENT_SUSPEND", "UNPLUGGED_INACCESSIBLE"]
@@ -280,12 +271,21 @@ def test_trace_points(tmp_path):
     assert f"virtio_mem_discard offset=0x0 size={GIB:#x} ret=0" in text
 
 
-def hot_plug(vm, *, requested=0, **options):
-    vm.qmp("object-add", qom_type="memory-backend-ram", id="m9",
-           size=512 * MIB)
+RAM = {"qom_type": "memory-backend-ram"}
+
+
+def hot_plug(vm, *, requested=0, backend=RAM, **options):
+    vm.qmp("object-add", **backend, id="m9", size=512 * MIB)
     props = {"id": "hot", "memdev": "m9", "bus": "pci.9",
              "requested-size": requested} | options
     vm.qmp("device_add", driver="virtio-mem-pci", **props)
+
+
+def reset_and_wait(vm):
+    """Resets the machine, which lets go of a device that has to leave."""
+    vm.qmp("set-action", reboot="reset")
+    vm.qmp("system_reset")
+    vm.wait_for("the device to go", lambda: list(vm.devices()) == ["vm0"])
 
 
 @pytest.fixture
@@ -333,10 +333,7 @@ def test_resize_while_leaving(hot_vm):
     with pytest.raises(QMPError, match="64 MiB while the device is being unp"):
         hot_vm.resize("hot", 64 * MIB)
     hot_vm.resize("hot", 0)
-    hot_vm.qmp("set-action", reboot="reset")
-    hot_vm.qmp("system_reset")
-    hot_vm.wait_for("the device to go",
-                    lambda: list(hot_vm.devices()) == ["vm0"])
+    reset_and_wait(hot_vm)
 
 
 def test_reset_finishes_hot_unplug(tmp_path):
@@ -355,7 +352,17 @@ def test_reset_finishes_hot_unplug(tmp_path):
         vm.qmp("blockdev-mirror", job_id="copy", device="disk", target="slow",
                sync="full", speed=65536)
         vm.qmp("device_del", id="hot")
-        vm.qmp("set-action", reboot="reset")
-        vm.qmp("system_reset")
-        vm.wait_for("the device to go",
-                    lambda: list(vm.devices()) == ["vm0"])
+        reset_and_wait(vm)
+
+
+def test_shared_memory_survives_the_target(tmp_path):
+    """Leave what a migration shares alone when the target lets the device go."""
+    shared = tmp_path / "memory"
+    shared.write_bytes(b"page" * (512 * MIB // 4))
+    with VM("target-unplug", [Device("vm0", GIB)], guest=False, incoming=True,
+            arguments=["-device", "pcie-root-port,id=pci.9"]) as vm:
+        hot_plug(vm, backend={"qom_type": "memory-backend-file", "share": True,
+                              "mem_path": str(shared)})
+        vm.qmp("device_del", id="hot")
+        reset_and_wait(vm)
+    assert shared.read_bytes() == b"page" * (512 * MIB // 4)

@@ -195,6 +195,11 @@ FAULTS = [
     device("a device takes address 0",
            "if (!vmem->addr || !MACHINE(qdev_get_machine())->device_memory) {",
            "if (false) {", "tests/device/test_options.py"),
+    device("a target that lets a device go discards what it shares",
+           "    if (!runstate_check(RUN_STATE_INMIGRATE)) {\n"
+           "        virtio_mem_unplug_all(vmem);",
+           "    if (true) {\n        virtio_mem_unplug_all(vmem);",
+           "tests/device/test_options.py"),
     device("a machine that stops leaves a job",
            "        virtio_mem_job_settle(vmem, true);\n", "", PREALLOC),
     device("a machine that stops does not tell of its last blocks",

@@ -278,10 +278,18 @@ class VM(Migration, Snapshot):
         return {dev["data"]["id"]: dev["data"]
                 for dev in self.qmp("query-memory-devices")}
 
+    def get(self, device, name):
+        """A property of a device."""
+        return self.qmp("qom-get", path=f"/machine/peripheral/{device}",
+                        property=name)
+
+    def put(self, device, name, value):
+        self.qmp("qom-set", path=f"/machine/peripheral/{device}",
+                 property=name, value=value)
+
     def resize(self, device, size):
         """Sets the requested size; the guest follows in its own time."""
-        self.qmp("qom-set", path=f"/machine/peripheral/{device}",
-                 property="requested-size", value=size)
+        self.put(device, "requested-size", size)
 
     def size(self, device):
         """Plugged bytes."""
