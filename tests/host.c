@@ -2,8 +2,8 @@
 /*
  * host: a host that is short of memory, for one QEMU
  *
- * Loaded into QEMU with LD_PRELOAD.  HOST names a directory; as long as a file
- * of this name stands in it, the host
+ * Loaded into QEMU with LD_PRELOAD.  TEST_HOST names a directory; as long as a
+ * file of this name stands in it, the host
  *
  *   keeps-memory  can't take memory back: MADV_DONTNEED fails
  *   no-memory     has none left to fill a range with: MADV_POPULATE_WRITE fails
@@ -31,7 +31,7 @@ static const char *path_of(const char *name)
 {
 	static __thread char path[4096];
 
-	snprintf(path, sizeof(path), "%s/%s", getenv("HOST"), name);
+	snprintf(path, sizeof(path), "%s/%s", getenv("TEST_HOST"), name);
 	return path;
 }
 

@@ -38,5 +38,5 @@ def host(tmp_path, monkeypatch):
                     library, Path(__file__).with_name("host.c"), "-ldl"],
                    check=True)
     monkeypatch.setenv("LD_PRELOAD", str(library))
-    monkeypatch.setenv("HOST", str(tmp_path))
+    monkeypatch.setenv("TEST_HOST", str(tmp_path))
     return Host(tmp_path)

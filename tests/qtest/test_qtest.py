@@ -44,12 +44,29 @@ def list_cases():
     return cases
 
 
-@pytest.mark.parametrize("path", list_cases(), ids=os.path.basename)
-def test_qtest(path):
-    # The name of the case tells what it is about, so no docstring repeats it.
-    # That the case is the only one that ran shows in the list of verdicts.
+CASES = list_cases()
+
+
+def check_case(path):
+    """That the case is the only one that ran shows in the list of verdicts."""
     result = qos_test("-p", path)
     verdicts = [line for line in result.stdout.splitlines()
                 if line.startswith(("ok ", "not ok "))]
     passed = result.returncode == 0 and verdicts == [f"ok 1 {path}"]
     assert passed, f"status {result.returncode}\n{result.stdout}"
+
+
+@pytest.mark.parametrize("path", CASES, ids=os.path.basename)
+def test_qtest(path):
+    # The name of the case tells what it is about, so no docstring repeats it.
+    check_case(path)
+
+
+@pytest.mark.parametrize("reset", ["device", "queue"])
+def test_reset_waits_for_nothing(reset, host):
+    """Reset the device, or its queue, while the host gets on with nothing."""
+    # The case lets the host go on once it has done the reset.
+    name = f"prealloc-and-a-{reset}-reset-in-the-middle"
+    host.begin("slow")
+    check_case(*[path for path in CASES if os.path.basename(path) == name])
+    assert host.says("filling")

@@ -95,11 +95,9 @@ static double monitor_worst(Monitor *monitor)
 static double timed_request(QVirtioMem *mem, uint16_t request_type,
                             uint64_t offset, uint64_t size)
 {
-    struct virtio_mem_req req = {
-        .type = cpu_to_le16(request_type),
-        .u.plug.addr = cpu_to_le64(mem->addr + offset),
-        .u.plug.nb_blocks = cpu_to_le16(size / BENCH_BLOCK),
-    };
+    struct virtio_mem_req req = qvirtio_mem_req(request_type,
+                                                mem->addr + offset,
+                                                size / BENCH_BLOCK);
     QVirtioMemPending pending;
     uint32_t head, len;
     uint16_t type;

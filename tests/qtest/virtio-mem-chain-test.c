@@ -251,8 +251,8 @@ static void test_chain(QVirtioMem *mem, const void *row)
 {
     const Chain *chain = row;
     QTestState *qts = qvirtio_mem_qts(mem);
-    struct virtio_mem_req req = make_request(VIRTIO_MEM_REQ_PLUG,
-                                             block_addr(mem, WANTED), 1);
+    struct virtio_mem_req req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG,
+                                                block_addr(mem, WANTED), 1);
     g_autofree char *before = NULL;
     uint64_t page;
 
@@ -339,8 +339,8 @@ static void wait_used_index(QVirtioMem *mem, uint16_t index)
 static void test_index_jumps(QVirtioMem *mem, const void *row)
 {
     const uint16_t jumps[] = { SHORT_QUEUE + 1, 0x8000, UINT16_MAX };
-    struct virtio_mem_req req = make_request(VIRTIO_MEM_REQ_PLUG,
-                                             block_addr(mem, WANTED), 1);
+    struct virtio_mem_req req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG,
+                                                block_addr(mem, WANTED), 1);
     QVirtioMemPending pending;
     int i;
 

@@ -56,8 +56,8 @@ static const Malformed malformed_rows[] = {
 static void send_malformed(QVirtioMem *mem, const Malformed *bad)
 {
     int64_t first = bad->type == VIRTIO_MEM_REQ_PLUG ? 3 : 0;
-    struct virtio_mem_req req = make_request(bad->type,
-                                             block_addr(mem, first), 1);
+    struct virtio_mem_req req = qvirtio_mem_req(bad->type,
+                                                block_addr(mem, first), 1);
     const QVirtioMemShape shape = {
         bad->out_len, bad->out_len, bad->in_len, bad->in_len
     };
@@ -88,8 +88,8 @@ static void test_malformed(QVirtioMem *mem, const void *row)
 static void test_malformed_whole_ring(QVirtioMem *mem, const void *row)
 {
     const QVirtioMemShape shape = { mem->vq->size, 1, 0, 0 };
-    struct virtio_mem_req req = make_request(VIRTIO_MEM_REQ_PLUG,
-                                             block_addr(mem, 3), 1);
+    struct virtio_mem_req req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG,
+                                                block_addr(mem, 3), 1);
     QVirtioMemPending pending;
     int round;
 
@@ -116,7 +116,7 @@ static void test_malformed_among_others(QVirtioMem *mem, const void *row)
     int i;
 
     for (i = 0; i < 3; i++) {
-        req = make_request(VIRTIO_MEM_REQ_PLUG, block_addr(mem, i), 1);
+        req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG, block_addr(mem, i), 1);
         pending[i] = qvirtio_mem_offer(mem, &req, i == 1 ? &no_answer :
                                                   &qvirtio_mem_plain);
     }
@@ -236,8 +236,8 @@ static void test_buffers_nowhere(QVirtioMem *mem, const void *row)
 /* This test checks that a block may hold the request to unplug itself. */
 static void test_request_in_its_own_block(QVirtioMem *mem, const void *row)
 {
-    struct virtio_mem_req req = make_request(VIRTIO_MEM_REQ_UNPLUG,
-                                             block_addr(mem, 6), 1);
+    struct virtio_mem_req req = qvirtio_mem_req(VIRTIO_MEM_REQ_UNPLUG,
+                                                block_addr(mem, 6), 1);
     const QVirtioMemDesc chain[] = {
         { block_addr(mem, 6), sizeof(req), false },
         { block_addr(mem, 6) + 64, sizeof(struct virtio_mem_resp), true },

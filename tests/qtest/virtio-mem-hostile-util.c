@@ -74,8 +74,8 @@ void assert_usable_after_reset(QVirtioMem *mem)
 
 uint64_t plug_in_memory(QVirtioMem *mem, int64_t index)
 {
-    struct virtio_mem_req req = make_request(VIRTIO_MEM_REQ_PLUG,
-                                             block_addr(mem, index), 1);
+    struct virtio_mem_req req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG,
+                                                block_addr(mem, index), 1);
     uint64_t addr = guest_alloc(mem->alloc, sizeof(req));
 
     qtest_memwrite(qvirtio_mem_qts(mem), addr, &req, sizeof(req));

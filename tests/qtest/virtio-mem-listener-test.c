@@ -20,27 +20,16 @@
 
 /* Properties of listeners */
 
-static QDict *get(QVirtioMem *mem, const char *path, const char *property)
-{
-    QDict *answer = qtest_qmp(qvirtio_mem_qts(mem),
-                              "{ 'execute': 'qom-get',"
-                              "  'arguments': { 'path': %s, 'property': %s } }",
-                              path, property);
-
-    g_assert_true(qdict_haskey(answer, "return"));
-    return answer;
-}
-
 static char *get_text(QVirtioMem *mem, const char *path, const char *property)
 {
-    g_autoptr(QDict) answer = get(mem, path, property);
+    g_autoptr(QDict) answer = query_property(mem, path, property);
 
     return g_strdup(qdict_get_str(answer, "return"));
 }
 
 static bool get_flag(QVirtioMem *mem, const char *path, const char *property)
 {
-    g_autoptr(QDict) answer = get(mem, path, property);
+    g_autoptr(QDict) answer = query_property(mem, path, property);
 
     return qdict_get_bool(answer, "return");
 }

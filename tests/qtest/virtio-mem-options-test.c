@@ -49,8 +49,8 @@ static void test_prealloc_in_turn(QVirtioMem *mem, const void *row)
     struct virtio_mem_resp resp;
 
     set_requested(mem, REGION);
-    plug_all = make_request(VIRTIO_MEM_REQ_PLUG, mem->addr, REGION_NB);
-    state_all = make_request(VIRTIO_MEM_REQ_STATE, mem->addr, REGION_NB);
+    plug_all = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG, mem->addr, REGION_NB);
+    state_all = qvirtio_mem_req(VIRTIO_MEM_REQ_STATE, mem->addr, REGION_NB);
     qvirtqueue_reset_pool(mem->vq);
     first = qvirtio_mem_offer(mem, &plug_all, &qvirtio_mem_plain);
     second = qvirtio_mem_offer(mem, &state_all, &qvirtio_mem_plain);
@@ -70,11 +70,13 @@ static void test_prealloc_reset(QVirtioMem *mem, const void *row)
     QVirtioMemPending pending;
 
     set_requested(mem, REGION);
-    req = make_request(VIRTIO_MEM_REQ_PLUG, mem->addr, REGION_NB);
+    req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG, mem->addr, REGION_NB);
     qvirtqueue_reset_pool(mem->vq);
     pending = qvirtio_mem_offer(mem, &req, &qvirtio_mem_plain);
     qvirtio_mem_kick(mem);
+    wait_until_host_is_stuck();
     reset(mem);
+    let_host_go_on();
     qvirtio_mem_forget(mem, &pending);
     g_assert_true(plugged_size(mem) == 0 || plugged_size(mem) == REGION);
     /* The answer to another request comes when that one has ended. */

@@ -44,8 +44,8 @@ static void test_legal_shape(QVirtioMem *mem, const void *row)
 static void test_indirect(QVirtioMem *mem, const void *row)
 {
     QTestState *qts = qvirtio_mem_qts(mem);
-    struct virtio_mem_req req = make_request(VIRTIO_MEM_REQ_PLUG,
-                                             block_addr(mem, 3), 2);
+    struct virtio_mem_req req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG,
+                                                block_addr(mem, 3), 2);
     struct virtio_mem_resp resp;
     QVRingIndirectDesc *table;
     uint64_t out = guest_alloc(mem->alloc, sizeof(req));
@@ -92,7 +92,7 @@ static void plug_all_at_once(QVirtioMem *mem, int n)
 
     qvirtqueue_reset_pool(mem->vq);
     for (i = 0; i < n; i++) {
-        req = make_request(VIRTIO_MEM_REQ_PLUG, block_addr(mem, i), 1);
+        req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG, block_addr(mem, i), 1);
         pending[i] = qvirtio_mem_offer(mem, &req, &qvirtio_mem_plain);
     }
     g_assert_cmphex(plugged_size(mem), ==, 0);
@@ -141,7 +141,7 @@ static void test_queued_in_order(QVirtioMem *mem, const void *row)
     int i;
 
     for (i = 0; i < ARRAY_SIZE(steps); i++) {
-        req = make_request(steps[i].type, block_addr(mem, 0), 1);
+        req = qvirtio_mem_req(steps[i].type, block_addr(mem, 0), 1);
         pending[i] = qvirtio_mem_offer(mem, &req, &qvirtio_mem_plain);
     }
     qvirtio_mem_kick(mem);
@@ -168,8 +168,8 @@ static void test_many_requests(QVirtioMem *mem, const void *row)
 static void test_stopped_machine(QVirtioMem *mem, const void *row)
 {
     QTestState *qts = qvirtio_mem_qts(mem);
-    struct virtio_mem_req req = make_request(VIRTIO_MEM_REQ_PLUG,
-                                             block_addr(mem, 3), 2);
+    struct virtio_mem_req req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG,
+                                                block_addr(mem, 3), 2);
     QVirtioMemPending pending = qvirtio_mem_offer(mem, &req,
                                                   &qvirtio_mem_plain);
 

@@ -20,8 +20,8 @@
 
 static QVirtioMemPending offer_plug(QVirtioMem *mem, int64_t index)
 {
-    struct virtio_mem_req req = make_request(VIRTIO_MEM_REQ_PLUG,
-                                             block_addr(mem, index), 1);
+    struct virtio_mem_req req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG,
+                                                block_addr(mem, index), 1);
 
     qvirtqueue_reset_pool(mem->vq);
     return qvirtio_mem_offer(mem, &req, &qvirtio_mem_plain);
@@ -255,7 +255,7 @@ static void test_unplug_of_its_own_ring(QVirtioMem *mem, const void *row)
     assert_ack(plug(mem, WANTED, 1));
     assert_ack(unplug(mem, WANTED, 1));
 
-    req = make_request(*type, mem->addr, WANTED);
+    req = qvirtio_mem_req(*type, mem->addr, WANTED);
     qvirtqueue_reset_pool(mem->vq);
     qvirtio_mem_offer(mem, &req, &qvirtio_mem_plain);
     qvirtio_mem_kick(mem);

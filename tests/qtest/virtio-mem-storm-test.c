@@ -168,7 +168,7 @@ static void test_endless(QVirtioMem *mem, const void *row)
     set_requested(mem, REGION);
     assert_ack(plug(mem, 0, REGION_NB));
     device_reset(mem);
-    req = make_request(*type, mem->addr, REGION_NB);
+    req = qvirtio_mem_req(*type, mem->addr, REGION_NB);
     storm_through_qmp(mem, &req, 0);
     assert_usable_after_reset(mem);
 }
@@ -182,7 +182,7 @@ static void test_endless_change(QVirtioMem *mem, const void *row)
 
     set_requested(mem, REGION);
     device_reset(mem);
-    req = make_request(VIRTIO_MEM_REQ_PLUG, block_addr(mem, 10), 1);
+    req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG, block_addr(mem, 10), 1);
     storm_through_qmp(mem, &req, 20);
     map = block_map(mem);
     for (i = 0; map[i]; i++) {
@@ -211,8 +211,8 @@ static void test_kicks(QVirtioMem *mem, const void *row)
 static QVirtioMemPending offer(QVirtioMem *mem, uint16_t type, int64_t first,
                                uint16_t nb_blocks)
 {
-    struct virtio_mem_req req = make_request(type, block_addr(mem, first),
-                                             nb_blocks);
+    struct virtio_mem_req req = qvirtio_mem_req(type, block_addr(mem, first),
+                                                nb_blocks);
 
     return qvirtio_mem_offer(mem, &req, &qvirtio_mem_plain);
 }
@@ -263,7 +263,9 @@ static void test_queue_reset_in_job(QVirtioMem *mem, const void *row)
     qvirtqueue_reset_pool(mem->vq);
     pending = offer(mem, VIRTIO_MEM_REQ_PLUG, 0, REGION_NB);
     qvirtio_mem_kick(mem);
+    wait_until_host_is_stuck();
     queue_reset(mem);
+    let_host_go_on();
     qvirtio_mem_forget(mem, &pending);
     g_assert_true(plugged_size(mem) == 0 || plugged_size(mem) == REGION);
     assert_consistent(mem);
@@ -279,8 +281,8 @@ static void test_queue_reset_in_job(QVirtioMem *mem, const void *row)
 /* This test checks a request that asks for something else by the time. */
 static void test_rewritten(QVirtioMem *mem, const void *row)
 {
-    struct virtio_mem_req req = make_request(VIRTIO_MEM_REQ_PLUG,
-                                             block_addr(mem, 5), 1);
+    struct virtio_mem_req req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG,
+                                                block_addr(mem, 5), 1);
     QTestState *qts = qvirtio_mem_qts(mem);
     QVirtioMemPending pending;
     uint64_t plugged;
@@ -316,9 +318,9 @@ static void test_cycles(QVirtioMem *mem, const void *row)
     size_t i;
 
     for (i = 0; i < n; i++) {
-        reqs[i] = make_request(i % 2 ? VIRTIO_MEM_REQ_UNPLUG :
-                                       VIRTIO_MEM_REQ_PLUG,
-                               block_addr(mem, i / 2 % 16), 1 + i / 2 % 8);
+        reqs[i] = qvirtio_mem_req(i % 2 ? VIRTIO_MEM_REQ_UNPLUG :
+                                          VIRTIO_MEM_REQ_PLUG,
+                                  block_addr(mem, i / 2 % 16), 1 + i / 2 % 8);
     }
     qvirtio_mem_send_all(mem, reqs, resps, n);
     for (i = 0; i < n; i++) {

@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <glib/gstdio.h>
 #include "libqtest.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
@@ -19,19 +20,9 @@ uint64_t block_addr(QVirtioMem *mem, int64_t index)
     return mem->addr + index * mem->block_size;
 }
 
-struct virtio_mem_req make_request(uint16_t type, uint64_t addr,
-                                   uint16_t nb_blocks)
-{
-    struct virtio_mem_req req = { .type = cpu_to_le16(type) };
-
-    req.u.plug.addr = cpu_to_le64(addr);
-    req.u.plug.nb_blocks = cpu_to_le16(nb_blocks);
-    return req;
-}
-
 uint16_t ask(QVirtioMem *mem, uint16_t type, uint64_t addr, uint16_t nb_blocks)
 {
-    struct virtio_mem_req req = make_request(type, addr, nb_blocks);
+    struct virtio_mem_req req = qvirtio_mem_req(type, addr, nb_blocks);
 
     return qvirtio_mem_send(mem, &req, &qvirtio_mem_plain).type;
 }
@@ -53,8 +44,9 @@ uint16_t unplug_all(QVirtioMem *mem)
 
 uint16_t state(QVirtioMem *mem, int64_t first, uint16_t nb_blocks)
 {
-    struct virtio_mem_req req = make_request(VIRTIO_MEM_REQ_STATE,
-                                             block_addr(mem, first), nb_blocks);
+    struct virtio_mem_req req = qvirtio_mem_req(VIRTIO_MEM_REQ_STATE,
+                                                block_addr(mem, first),
+                                                nb_blocks);
     struct virtio_mem_resp resp;
 
     resp = qvirtio_mem_send(mem, &req, &qvirtio_mem_plain);
@@ -117,7 +109,7 @@ static void randomise_padding(struct virtio_mem_req *req, uint16_t type)
 void assert_obeyed(QVirtioMem *mem, uint16_t type,
                    const QVirtioMemShape *shape, bool random_padding)
 {
-    struct virtio_mem_req req = make_request(type, block_addr(mem, 4), 1);
+    struct virtio_mem_req req = qvirtio_mem_req(type, block_addr(mem, 4), 1);
     bool stays = type == VIRTIO_MEM_REQ_PLUG || type == VIRTIO_MEM_REQ_STATE;
     struct virtio_mem_resp resp;
 
@@ -300,18 +292,22 @@ void request_nothing(QVirtioMem *mem)
     set_requested(mem, 0);
 }
 
+QDict *query_property(QVirtioMem *mem, const char *path, const char *property)
+{
+    QDict *answer = qtest_qmp(qvirtio_mem_qts(mem),
+                              "{ 'execute': 'qom-get',"
+                              "  'arguments': { 'path': %s, 'property': %s } }",
+                              path, property);
+
+    g_assert_true(qdict_haskey(answer, "return"));
+    return answer;
+}
+
 uint64_t get_property(QVirtioMem *mem, const char *path, const char *property)
 {
-    QDict *answer;
-    uint64_t value;
+    g_autoptr(QDict) answer = query_property(mem, path, property);
 
-    answer = qtest_qmp(qvirtio_mem_qts(mem),
-                       "{ 'execute': 'qom-get',"
-                       "  'arguments': { 'path': %s, 'property': %s } }",
-                       path, property);
-    value = qdict_get_int(answer, "return");
-    qobject_unref(answer);
-    return value;
+    return qdict_get_int(answer, "return");
 }
 
 QDict *memory_device(QVirtioMem *mem, const char *id)
@@ -332,6 +328,34 @@ QDict *memory_device(QVirtioMem *mem, const char *id)
     qobject_unref(answer);
     g_assert_nonnull(found);
     return found;
+}
+
+/* A slow host */
+
+/* A file that tells of it; NULL where the host is an ordinary one. */
+static char *slow_host_file(const char *name)
+{
+    const char *host = g_getenv("TEST_HOST");
+
+    return host ? g_build_filename(host, name, NULL) : NULL;
+}
+
+void wait_until_host_is_stuck(void)
+{
+    gint64 deadline = g_get_monotonic_time() + 120 * G_USEC_PER_SEC;
+    g_autofree char *sign = slow_host_file("filling");
+
+    while (sign && !g_file_test(sign, G_FILE_TEST_EXISTS)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        g_usleep(1000);
+    }
+}
+
+void let_host_go_on(void)
+{
+    g_autofree char *brake = slow_host_file("slow");
+
+    g_assert_true(!brake || !g_unlink(brake));
 }
 
 /* Resets */

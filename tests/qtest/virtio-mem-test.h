@@ -73,10 +73,6 @@ void add_row_for(const char *area, const char *name, CaseFunc *run,
 /* The address of this block of the region; -1 is what lies just below it */
 uint64_t block_addr(QVirtioMem *mem, int64_t index);
 
-/* PLUG, UNPLUG and STATE carry the same fields in the same places. */
-struct virtio_mem_req make_request(uint16_t type, uint64_t addr,
-                                   uint16_t nb_blocks);
-
 /* These send a request and return the type of its answer. */
 uint16_t ask(QVirtioMem *mem, uint16_t type, uint64_t addr, uint16_t nb_blocks);
 uint16_t plug(QVirtioMem *mem, int64_t first, uint16_t nb_blocks);
@@ -137,10 +133,21 @@ void set_requested(QVirtioMem *mem, uint64_t size);
 /* Requests nothing, and has something usable all the same (D08) */
 void request_nothing(QVirtioMem *mem);
 
+/* The whole answer to qom-get, and a number of it */
+QDict *query_property(QVirtioMem *mem, const char *path, const char *property);
 uint64_t get_property(QVirtioMem *mem, const char *path, const char *property);
 
 /* What query-memory-devices tells about the device with this id */
 QDict *memory_device(QVirtioMem *mem, const char *id);
+
+/*
+ * A host that fills no memory, as a file "slow" stands in TEST_HOST: see
+ * tests/host.c.  On an ordinary host these do nothing.
+ */
+
+/* Returns once the device waits for this host. */
+void wait_until_host_is_stuck(void);
+void let_host_go_on(void);
 
 /* Resets */
 

@@ -230,16 +230,6 @@ static size_t add_buffer(QVirtioMemDesc *chain, size_t n, uint64_t addr,
 
 /* Requests */
 
-static struct virtio_mem_req make_request(uint16_t type, uint64_t addr,
-                                          uint16_t nb_blocks)
-{
-    struct virtio_mem_req req = { .type = cpu_to_le16(type) };
-
-    req.u.plug.addr = cpu_to_le64(addr);
-    req.u.plug.nb_blocks = cpu_to_le16(nb_blocks);
-    return req;
-}
-
 /* Offers a request in a slot of its own; returns where its answer will be. */
 static uint64_t offer_request(const struct virtio_mem_req *req,
                               const QVirtioMemShape *shape)
@@ -265,7 +255,7 @@ static uint64_t offer_request(const struct virtio_mem_req *req,
 static struct virtio_mem_resp ask(uint16_t type, uint64_t addr,
                                   uint16_t nb_blocks)
 {
-    struct virtio_mem_req req = make_request(type, addr, nb_blocks);
+    struct virtio_mem_req req = qvirtio_mem_req(type, addr, nb_blocks);
     struct virtio_mem_resp resp;
     uint16_t used = fuzz.mem->vq->last_used_idx;
     uint64_t answer;
@@ -404,7 +394,7 @@ static struct virtio_mem_req take_request(Program *program, uint8_t how)
         addr = take(program, 8);
         type = take16(program);
     }
-    return make_request(type, addr, nb_blocks);
+    return qvirtio_mem_req(type, addr, nb_blocks);
 }
 
 /* About as large as a driver's, up to what a slot has room for. */

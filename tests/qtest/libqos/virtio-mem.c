@@ -233,6 +233,16 @@ static uint64_t alloc_garbage(QVirtioMem *mem, uint32_t len)
     return addr;
 }
 
+struct virtio_mem_req qvirtio_mem_req(uint16_t type, uint64_t addr,
+                                      uint16_t nb_blocks)
+{
+    struct virtio_mem_req req = { .type = cpu_to_le16(type) };
+
+    req.u.plug.addr = cpu_to_le64(addr);
+    req.u.plug.nb_blocks = cpu_to_le16(nb_blocks);
+    return req;
+}
+
 QVirtioMemPending qvirtio_mem_offer(QVirtioMem *mem,
                                     const struct virtio_mem_req *req,
                                     const QVirtioMemShape *shape)
@@ -260,16 +270,32 @@ void qvirtio_mem_kick(QVirtioMem *mem)
     mem->vdev->bus->virtqueue_kick(mem->vdev, mem->vq);
 }
 
+/* Somebody who waits for an answer */
+typedef struct Patience {
+    gint64 deadline;
+    bool stopped;       /* the device has, so that one more look is the last */
+} Patience;
+
+static Patience new_patience(void)
+{
+    return (Patience) { .deadline = g_get_monotonic_time() + TIMEOUT_US };
+}
+
+/* After each look in vain: fails when another one makes no sense. */
+static void lose_patience(QVirtioMem *mem, Patience *patience)
+{
+    g_assert_false(patience->stopped);
+    g_assert_cmpint(g_get_monotonic_time(), <, patience->deadline);
+    patience->stopped = has_stopped(mem);
+}
+
 uint32_t qvirtio_mem_wait_used(QVirtioMem *mem, uint32_t *len)
 {
-    gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
+    Patience patience = new_patience();
     uint32_t head;
-    bool stopped = false;
 
     while (!qvirtqueue_get_buf(qvirtio_mem_qts(mem), mem->vq, &head, len)) {
-        g_assert_false(stopped);
-        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
-        stopped = has_stopped(mem);
+        lose_patience(mem, &patience);
     }
     return head;
 }
@@ -385,11 +411,10 @@ static void expose_round(QVirtioMem *mem, const Round *round)
 /* Waits until all of the round was answered, which must be in its order. */
 static void wait_round(QVirtioMem *mem, const Round *round)
 {
-    gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
     QTestState *qts = qvirtio_mem_qts(mem);
     QVirtQueue *vq = mem->vq;
     struct vring_used_elem used[ROUND_MAX];
-    bool stopped = false;
+    Patience patience = new_patience();
     uint16_t idx;
     size_t i;
 
@@ -400,9 +425,7 @@ static void wait_round(QVirtioMem *mem, const Round *round)
         if (le16_to_cpu(idx) == vq->last_used_idx) {
             break;
         }
-        g_assert_false(stopped);
-        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
-        stopped = has_stopped(mem);
+        lose_patience(mem, &patience);
     }
 
     qtest_bufread(qts, vq->used + offsetof(struct vring_used, ring) +

@@ -126,6 +126,10 @@ void qvirtio_mem_expose(QVirtioMem *mem, uint32_t head);
 uint32_t qvirtio_mem_offer_chain(QVirtioMem *mem, const QVirtioMemDesc *chain,
                                  size_t n);
 
+/* PLUG, UNPLUG and STATE carry the same fields in the same places. */
+struct virtio_mem_req qvirtio_mem_req(uint16_t type, uint64_t addr,
+                                      uint16_t nb_blocks);
+
 /*
  * Offers @req, without a notification.  What the shape has beyond the request,
  * and the whole response buffer, are filled with garbage.
