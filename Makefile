@@ -98,13 +98,15 @@ $(STAMP)/value-%: force
 
 # --- QEMU ---------------------------------------------------------------
 
+# What tests and benchmarks run
+TEST_PROGRAMS := qemu-system-x86_64 tests/qtest/qos-test \
+                 tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench
+
 .PHONY: qemu
 qemu: $(QEMU_BUILD)/build.ninja $(QEMU_WIRE) ## the device: build/qemu/qemu-system-x86_64
 	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
 	@$(PYENV) tools/ninja-build QEMU $(B)/qemu.log $(QEMU_BUILD) -j $(JOBS) \
-		qemu-system-x86_64 tests/qtest/qos-test \
-		tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench \
-		storage-daemon/qemu-storage-daemon
+		$(TEST_PROGRAMS) storage-daemon/qemu-storage-daemon
 
 $(STAMP)/packages-%: Makefile
 	@tools/need-packages $(PKG_$(shell echo $* | tr a-z A-Z))
@@ -275,8 +277,7 @@ $(COV_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) \
 .PHONY: coverage
 coverage: qemu qemu-stock guest linux-src $(COV_BUILD)/build.ninja | $(STAMP)/packages-check $(STAMP)/packages-coverage ## which lines and branches of the device `make check` runs
 	@$(PYENV) tools/ninja-build 'QEMU for coverage' $(B)/qemu-coverage.log $(COV_BUILD) \
-		-j $(JOBS) qemu-system-x86_64 tests/qtest/qos-test \
-		tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench \
+		-j $(JOBS) $(TEST_PROGRAMS) \
 		storage-daemon/qemu-storage-daemon
 	@tools/coverage $(COV_BUILD) $(TESTS)
 
@@ -293,8 +294,7 @@ mutate: qemu qemu-stock guest $(MUTATE_BUILD)/build.ninja | $(STAMP)/packages-ch
 	@tools/link-tree $(MUTATE_TREE) $(QEMU_OURS)
 	@rm -f $(MUTATE_BUILD)/*.p/hw_virtio_virtio-*.o # a run that was killed left a fault
 	@$(PYENV) tools/ninja-build 'QEMU for faults' $(B)/qemu-mutate.log $(MUTATE_BUILD) \
-		-j $(JOBS) qemu-system-x86_64 tests/qtest/qos-test \
-		tests/qtest/virtio-mem-model-test tests/qtest/virtio-mem-bench
+		-j $(JOBS) $(TEST_PROGRAMS)
 	@PATH=$(PYTOOLS)/bin:$$PATH \
 		PYTHONPATH=$(PYTOOLS)/lib/python3/dist-packages:$$PYTHONPATH \
 		tools/mutate $(MUTATE_TREE) $(MUTATE_BUILD) $(FAULTS)
