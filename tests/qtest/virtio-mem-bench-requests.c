@@ -19,7 +19,7 @@
 #define BATCH           64
 #define KICKS           60
 #define MAX_KICKS       300
-#define UNPLUG_ALLS     6
+#define UNPLUG_ALLS     20
 #define WRITTEN_NB      512
 #define WRITES          5
 
