@@ -3,7 +3,7 @@
 
 import pytest
 
-from testvm import GIB, MIB, Device, MigrationError
+from testvm import GIB, MIB, VM, Device, MigrationError
 
 PAIRS = [("ours", "ours"), ("ours", "stock-tree"), ("stock-tree", "ours")]
 MACHINES = ["pc-q35-10.0", "pc-q35-7.2"]
@@ -27,24 +27,23 @@ def check_moved(vm):
     vm.resize_exact(vm0=130 * MIB)
 
 
+def multifd(vm, there):
+    vm.migrate(there, "multifd")
+
+
+WAYS = {"precopy": VM.migrate, "postcopy": VM.migrate_postcopy,
+        "multifd": multifd}
+
+
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("source, target", PAIRS)
-def test_precopy(boot, source, target, machine):
+@pytest.mark.parametrize("way", WAYS)
+def test_move(boot, way, source, target, machine):
     """Move with memory in use, then resize both ways on the target."""
     vm = boot(Device("vm0", 4 * GIB), qemu=source, machine=machine)
     plug_and_fill(vm)
     there = boot.twin(vm, qemu=target)
-    vm.migrate(there)
-    check_moved(there)
-
-
-@pytest.mark.parametrize("source, target", PAIRS)
-def test_postcopy(boot, source, target):
-    """Move first, and fetch most memory when it is needed."""
-    vm = boot(Device("vm0", 4 * GIB), qemu=source, machine="pc-q35-10.0")
-    plug_and_fill(vm)
-    there = boot.twin(vm, qemu=target)
-    vm.migrate_postcopy(there)
+    WAYS[way](vm, there)
     check_moved(there)
 
 
@@ -72,16 +71,6 @@ def test_resize_in_postcopy(boot):
     vm.wait_migration("completed")
     there.wait_exact(vm0=2 * GIB)
     there.guest.verify("data")
-
-
-@pytest.mark.parametrize("source, target", PAIRS)
-def test_multifd(boot, source, target):
-    """Move over several channels at once."""
-    vm = boot(Device("vm0", 4 * GIB), qemu=source, machine="pc-q35-10.0")
-    plug_and_fill(vm)
-    there = boot.twin(vm, qemu=target)
-    vm.migrate(there, "multifd")
-    check_moved(there)
 
 
 @pytest.mark.parametrize("options", [
