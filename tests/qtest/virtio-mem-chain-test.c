@@ -26,9 +26,6 @@
 #define ANSWER_OFFSET 64
 #define TABLE_OFFSET  1024
 
-/* The registers of a timer that each machine has */
-#define HPET_ADDR 0xfed00000
-
 typedef enum Place {
     REQUEST,
     ANSWER,

@@ -171,6 +171,10 @@ void assert_consistent(QVirtioMem *mem);
 /* Requests REQUESTED and resets the device, which must work; unplugs all. */
 void assert_usable_after_reset(QVirtioMem *mem);
 
+/* The registers of a timer that each machine has */
+#define HPET_ADDR 0xfed00000
+#define HPET_SIZE 1024
+
 /* Memory of the guest that holds a PLUG of the block with this index */
 uint64_t plug_in_memory(QVirtioMem *mem, int64_t index);
 
