@@ -7,7 +7,8 @@
  *
  *   keeps-memory  can't take memory back: MADV_DONTNEED fails
  *   no-memory     has none left to fill a range with: MADV_POPULATE_WRITE fails
- *   slow          does not get on with filling; "filling" says that it is at it
+ *   slow          does not get on with filling, nor with taking back what it could
+ *                 not fill; "filling" says that it is at it
  *
  * and a symbolic link "hpage_pmd_size" takes the place of the kernel's file of
  * this name, also when it leads nowhere.
@@ -40,7 +41,7 @@ static bool is(const char *name)
 	return !access(path_of(name), F_OK);
 }
 
-static void fill_slowly(void)
+static void get_stuck(void)
 {
 	if (is("slow"))
 		close(open(path_of("filling"), O_CREAT | O_WRONLY, 0600));
@@ -51,11 +52,14 @@ static void fill_slowly(void)
 int madvise(void *addr, size_t length, int advice)
 {
 	int (*real)(void *, size_t, int) = dlsym(RTLD_NEXT, "madvise");
+	bool fill = advice == MADV_POPULATE_WRITE;
+	bool take_back = advice == MADV_DONTNEED;
+	static bool refused;
 
-	if (advice == MADV_POPULATE_WRITE)
-		fill_slowly();
-	if ((advice == MADV_DONTNEED && is("keeps-memory")) ||
-	    (advice == MADV_POPULATE_WRITE && is("no-memory"))) {
+	refused |= fill && is("no-memory");
+	if ((fill && !refused) || (take_back && refused))
+		get_stuck();
+	if ((fill && is("no-memory")) || (take_back && is("keeps-memory"))) {
 		errno = ENOMEM;
 		return -1;
 	}

@@ -64,13 +64,18 @@ static int64_t job_work(VirtIOMEM *vmem, int64_t duration_ns, uint64_t least)
     return now;
 }
 
-/* From here on nobody can stop the job: it is done, or undone. */
+/*
+ * From here on nobody can stop the job.  One that failed and is undone counts as
+ * stopped: it changed nothing that a driver has to know, so none waits for it.
+ */
 static void job_conclude(VirtIOMEM *vmem)
 {
     VirtIOMEMJob *job = &vmem->job;
+    int end = job->ret && job->type->undo ? VIRTIO_MEM_JOB_STOPS
+                                          : VIRTIO_MEM_JOB_IS_OVER;
 
-    if (qatomic_cmpxchg(&job->phase, VIRTIO_MEM_JOB_WORKS,
-                        VIRTIO_MEM_JOB_IS_OVER) == VIRTIO_MEM_JOB_STOPS) {
+    if (qatomic_cmpxchg(&job->phase, VIRTIO_MEM_JOB_WORKS, end) ==
+        VIRTIO_MEM_JOB_STOPS) {
         job->ret = -ECANCELED;
     }
     if (job->ret && job->type->undo) {

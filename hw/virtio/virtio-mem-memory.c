@@ -123,7 +123,7 @@ uint64_t virtio_mem_discard_thread_piece_size(const VirtIOMEM *vmem)
 
 uint64_t virtio_mem_discard_max_piece_size(const VirtIOMEM *vmem)
 {
-    return is_file(vmem) ? 128 * MiB : 16 * GiB;
+    return is_file(vmem) ? 128 * MiB : 2 * GiB;
 }
 
 static int prealloc_plugged(void *opaque)

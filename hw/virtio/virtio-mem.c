@@ -301,6 +301,17 @@ static ResettableState *virtio_mem_system_reset_get_state(Object *obj)
 }
 
 /*
+ * The source and the target of a migration may share their memory; it belongs
+ * to the one where the guest runs.
+ */
+static bool virtio_mem_guest_is_elsewhere(void)
+{
+    return runstate_check(RUN_STATE_INMIGRATE) ||
+           runstate_check(RUN_STATE_FINISH_MIGRATE) ||
+           runstate_check(RUN_STATE_POSTMIGRATE);
+}
+
+/*
  * D16, D17: a wake-up keeps the blocks, a snapshot or a migration brings its
  * own, in memory that may hold their contents already.  At the exit, as a
  * transport that lets go of its notifications hands on the last ones in hold.
@@ -313,7 +324,7 @@ static void virtio_mem_system_reset_exit(Object *obj, ResetType type)
         vmem->loaded = false;
     }
     if (type == RESET_TYPE_WAKEUP || type == RESET_TYPE_SNAPSHOT_LOAD ||
-        runstate_check(RUN_STATE_INMIGRATE)) {
+        virtio_mem_guest_is_elsewhere()) {
         return;
     }
     QLIST_FOREACH(vmem, &realized_devices, next) {
@@ -400,8 +411,9 @@ static void virtio_mem_realize(DeviceState *dev, Error **errp)
     vmem->vq = virtio_add_queue(vdev, VIRTIO_MEM_QUEUE_SIZE,
                                 virtio_mem_handle_queue);
     vmem->queue_bh = virtio_bh_new_guarded(dev, virtio_mem_queue_bh, vmem);
-    vmem->tell_timer = timer_new_ms(QEMU_CLOCK_VIRTUAL, virtio_mem_tell_later,
-                                    vmem);
+    vmem->tell_timer = timer_new_full(NULL, QEMU_CLOCK_VIRTUAL, SCALE_MS,
+                                      QEMU_TIMER_ATTR_EXTERNAL,
+                                      virtio_mem_tell_later, vmem);
     virtio_mem_job_init(vmem);
     vmem->vm_state_handler =
         qdev_add_vm_change_state_handler(dev, virtio_mem_vm_state_changed,
@@ -425,9 +437,11 @@ static void virtio_mem_unrealize(DeviceState *dev)
     qemu_del_vm_change_state_handler(vmem->vm_state_handler);
     virtio_mem_migration_unregister(vmem);
     /* A guest can let go of the whole slot whenever it likes. */
-    if (!runstate_check(RUN_STATE_INMIGRATE)) {
+    if (!virtio_mem_guest_is_elsewhere()) {
         virtio_mem_unplug_all(vmem);
     }
+    /* Slots that are still mapped would keep the device for ever. */
+    virtio_mem_memslots_hide(vmem, 0, virtio_mem_region_size(vmem));
     virtio_mem_tell_at_once(vmem);
     timer_free(vmem->tell_timer);
     memory_region_set_ram_discard_manager(&vmem->memdev->mr, NULL);

@@ -50,6 +50,21 @@ def test_eject_in_a_resize(boot, first, second):
     vm.wait_for_size("vm1", 256 * MIB)
 
 
+def test_eject_what_cannot_be_given_back(boot, host):
+    """Let go of device and backend all the same, and of the mapped slots."""
+    vm = boot(Device("vm0", 4 * GIB, options={
+        "addr": "8.1", "dynamic-memslots": "on"}), machine="pc",
+              arguments=SLOT, cmdline="memhp_default_state=offline")
+    vm.resize("vm0", GIB)
+    vm.wait_for_size("vm0", GIB)
+    host.begin("keeps-memory")
+    vm.qmp("device_del", id="first")
+    vm.wait_for("the device to be gone", lambda: any(
+        event["data"]["path"].endswith("/vm0/virtio-backend")
+        for event in vm.events("DEVICE_DELETED")))
+    vm.qmp("object-del", id="vm0-mem")
+
+
 @BOTH_WAYS
 def test_sleep_in_a_resize(boot, first, second):
     """Sleep half way, and go on after the wake-up."""

@@ -62,11 +62,14 @@ def test_qtest(path):
     check_case(path)
 
 
+@pytest.mark.parametrize("trouble", [["slow"], ["slow", "no-memory"]],
+                         ids=["fill", "undo"])
 @pytest.mark.parametrize("reset", ["device", "queue"])
-def test_reset_waits_for_nothing(reset, host):
+def test_reset_waits_for_nothing(reset, trouble, host):
     """Reset the device, or its queue, while the host gets on with nothing."""
     # The case lets the host go on once it has done the reset.
     name = f"prealloc-and-a-{reset}-reset-in-the-middle"
-    host.begin("slow")
+    for condition in trouble:
+        host.begin(condition)
     check_case(*[path for path in CASES if os.path.basename(path) == name])
     assert host.says("filling")

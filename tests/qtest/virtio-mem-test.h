@@ -141,7 +141,7 @@ uint64_t get_property(QVirtioMem *mem, const char *path, const char *property);
 QDict *memory_device(QVirtioMem *mem, const char *id);
 
 /*
- * A host that fills no memory, as a file "slow" stands in TEST_HOST: see
+ * A host that gets stuck filling memory, or taking it back when it has none: see
  * tests/host.c.  On an ordinary host these do nothing.
  */
 
