@@ -65,8 +65,8 @@ static int64_t job_work(VirtIOMEM *vmem, int64_t duration_ns, uint64_t least)
 }
 
 /*
- * From here on nobody can stop the job.  One that failed and is undone counts as
- * stopped: it changed nothing that a driver has to know, so none waits for it.
+ * From here on nobody can stop the job.  One that failed and is undone counts
+ * as stopped: it changed nothing that a driver must know, so none waits for it.
  */
 static void job_conclude(VirtIOMEM *vmem)
 {

@@ -141,8 +141,8 @@ uint64_t get_property(QVirtioMem *mem, const char *path, const char *property);
 QDict *memory_device(QVirtioMem *mem, const char *id);
 
 /*
- * A host that gets stuck filling memory, or taking it back when it has none: see
- * tests/host.c.  On an ordinary host these do nothing.
+ * A host that gets stuck filling memory, or taking it back when it has none:
+ * see tests/host.c.  On an ordinary host these do nothing.
  */
 
 /* Returns once the device waits for this host. */
