@@ -39,8 +39,8 @@ def rules():
 
 def name_of(nodeid):
     """What documents call the test of this node."""
-    path, _, name = nodeid.partition("::")
+    _, _, name = nodeid.partition("::")
     function, _, parameter = name.partition("[")
-    if path.endswith("test_qtest.py"):
+    if function == "test_qtest":
         return parameter.split("]")[0]
     return function

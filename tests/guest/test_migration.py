@@ -47,9 +47,11 @@ def test_move(boot, way, source, target, machine):
     check_moved(there)
 
 
-def test_postcopy_with_prealloc(boot):
+@pytest.mark.parametrize("early", ["on", "off"])
+def test_postcopy_with_prealloc(boot, early):
     """Leave room for the pages that follow, where others are there at once."""
-    vm = boot(Device("vm0", 4 * GIB, options={"prealloc": "on"}))
+    vm = boot(Device("vm0", 4 * GIB, options={"prealloc": "on",
+                                              "x-early-migration": early}))
     plug_and_fill(vm)
     there = boot.twin(vm)
     vm.migrate_postcopy(there)
