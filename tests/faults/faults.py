@@ -264,6 +264,10 @@ FAULTS = [
     listeners("those that were not asked are told to forget",
               "        if (asked == rdl) {\n            break;",
               "        if (asked == rdl) {\n            continue;"),
+    listeners("others are told to forget what was objected to",
+              "        if (section_cut(asked->section, offset, size, &part)) {",
+              "        section_cut(asked->section, offset, size, &part);\n"
+              "        {"),
     listeners("listeners hear of what is behind their section",
               "uint64_t end = MIN(offset + size, section_end(section));",
               "uint64_t end = offset + size;"),

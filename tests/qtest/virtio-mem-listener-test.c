@@ -305,8 +305,9 @@ static void test_elsewhere(QVirtioMem *mem, const void *row)
     assert_busy(plug(mem, 4, 1));
     assert_busy(plug(mem, 5, 1));
     assert_counts(mem, PATH("two"), 2, 0);
-    assert_told(mem, PATH("one"));
-    assert_told(mem, PATH("two"));
+    /* Nor told to forget what they were not asked about. */
+    assert_counts(mem, PATH("three"), 0, 0);
+    assert_three_told(mem);
 }
 
 /* This test checks that the guest can't reach what was objected to. */
@@ -437,7 +438,8 @@ static const Case listener_cases[] = {
     { "listeners-that-agreed-forget-what-another-objects-to", test_forgotten,
       .machine = THREE },
     { "listeners-of-other-sections-are-not-asked", test_elsewhere,
-      .machine = LISTENER("one", "") LISTENER("two", ",offset=9M,size=3M") },
+      .machine = LISTENER("one", "") LISTENER("two", ",offset=9M,size=3M")
+                 LISTENER("three", ",offset=40M,size=10M") },
     { "listener-that-objects-keeps-slots-hidden", test_refused_memslots,
       .device = SLOTS, .machine = THREE },
     { "listener-that-objects-at-its-start", test_refused_start,
