@@ -277,8 +277,7 @@ $(COV_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) \
 .PHONY: coverage
 coverage: qemu qemu-stock guest linux-src $(COV_BUILD)/build.ninja | $(STAMP)/packages-check $(STAMP)/packages-coverage ## which lines and branches of the device `make check` runs
 	@$(PYENV) tools/ninja-build 'QEMU for coverage' $(B)/qemu-coverage.log $(COV_BUILD) \
-		-j $(JOBS) $(TEST_PROGRAMS) \
-		storage-daemon/qemu-storage-daemon
+		-j $(JOBS) $(TEST_PROGRAMS) storage-daemon/qemu-storage-daemon
 	@tools/coverage $(COV_BUILD) $(TESTS)
 
 $(MUTATE_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) $(STAMP)/value-QEMU_OPTIONS

@@ -262,8 +262,7 @@ def test_trace_points(tmp_path):
     with VM("trace", [Device("vm0", GIB)], guest=False, arguments=[
             "-trace", "virtio_mem_*", "-D", str(log)]) as vm:
         vm.resize("vm0", 512 * MIB)
-        vm.qmp("set-action", reboot="reset")
-        vm.qmp("system_reset")
+        vm.reset()
         vm.wait_for("the log", lambda: all(
             name in log.read_text() for name in TRACED))
         text = log.read_text()
@@ -283,8 +282,7 @@ def hot_plug(vm, *, requested=0, backend=RAM, **options):
 
 def reset_and_wait(vm):
     """Resets the machine, which lets go of a device that has to leave."""
-    vm.qmp("set-action", reboot="reset")
-    vm.qmp("system_reset")
+    vm.reset()
     vm.wait_for("the device to go", lambda: list(vm.devices()) == ["vm0"])
 
 

@@ -123,9 +123,7 @@ def test_shared_file(boot, tmp_path):
     sent = vm.qmp("query-migrate")["ram"]["transferred"]
     assert sent < GIB, "memory of the shared file was sent"
     # What the source does now is none of the guest's business.
-    vm.qmp("set-action", reboot="reset")
-    vm.qmp("system_reset")
-    vm.wait_for("the source to be reset", lambda: vm.events("RESET"))
+    vm.reset()
     check_moved(there)
 
 

@@ -160,7 +160,7 @@ static Costs costs_new(void)
     return (Costs) { .full = samples_new(), .empty = samples_new() };
 }
 
-/* The empty one first, so that both find QEMU's caches as warm. */
+/* Kicks before the first sample, so that both find QEMU's caches as warm. */
 static void sample_batch(Bench *bench, const Batch *batch, Costs *costs)
 {
     timed_kick(bench);

@@ -346,6 +346,13 @@ class VM(Migration, Snapshot):
         self.guest.reboot()
         self.qmp("set-action", reboot="shutdown")
 
+    def reset(self):
+        """Resets the machine from outside, and returns once that is done."""
+        before = len(self.events("RESET"))
+        self.qmp("set-action", reboot="reset")
+        self.qmp("system_reset")
+        self.wait_for("the reset", lambda: len(self.events("RESET")) > before)
+
     def resize_and_wait(self, device, size):
         self.resize(device, size)
         self.wait_for_size(device, size)

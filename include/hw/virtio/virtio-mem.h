@@ -78,7 +78,7 @@ typedef struct VirtIOMEMJobType VirtIOMEMJobType;
 /* What a job in the thread is at */
 enum {
     VIRTIO_MEM_JOB_WORKS,
-    VIRTIO_MEM_JOB_STOPS,       /* it was told to, and undoes what it did */
+    VIRTIO_MEM_JOB_STOPS,       /* told to, or failed; undoes what it did */
     VIRTIO_MEM_JOB_IS_OVER,     /* nothing can stop it any more */
 };
 
