@@ -9,6 +9,7 @@
  *   no-memory     has none left to fill a range with: MADV_POPULATE_WRITE fails
  *   slow          does not get on with filling, nor with taking back what it could
  *                 not fill; "filling" says that it is at it
+ *   old           has no PAGEMAP_SCAN, as before Linux 6.7
  *
  * and a symbolic link "hpage_pmd_size" takes the place of the kernel's file of
  * this name, also when it leads nowhere.
@@ -24,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -64,6 +66,23 @@ int madvise(void *addr, size_t length, int advice)
 		return -1;
 	}
 	return real(addr, length, advice);
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	int (*real)(int, unsigned long, void *) = dlsym(RTLD_NEXT, "ioctl");
+	bool is_pagemap_scan = _IOC_TYPE(request) == 'f' && _IOC_NR(request) == 16;
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (is_pagemap_scan && is("old")) {
+		errno = ENOTTY;
+		return -1;
+	}
+	return real(fd, request, arg);
 }
 
 /* What GLib reads files with */

@@ -40,6 +40,24 @@ static bool job_should_stop(const VirtIOMEMJob *job)
     return qatomic_read(&job->phase) == VIRTIO_MEM_JOB_STOPS;
 }
 
+/* Passes by what needs no work, whole pieces or all; false if there is none. */
+static bool job_pass_empty(VirtIOMEM *vmem, uint64_t piece)
+{
+    VirtIOMEMJob *job = &vmem->job;
+    uint64_t left = job->size - job->done;
+    uint64_t empty;
+
+    if (!job->type->empty_size || left <= piece) {
+        return false;
+    }
+    empty = job->type->empty_size(vmem, job->offset + job->done, left);
+    if (empty < left) {
+        empty = QEMU_ALIGN_DOWN(empty, piece);
+    }
+    job->done += empty;
+    return empty;
+}
+
 /*
  * Works for @duration_ns, unless all is over before; at least in pieces of
  * @least bytes.  Returns what time it is, of get_clock().
@@ -54,9 +72,11 @@ static int64_t job_work(VirtIOMEM *vmem, int64_t duration_ns, uint64_t least)
     while (!job_is_over(job) && !job_should_stop(job) &&
            now - start < duration_ns) {
         begun = now;
-        piece = MIN(piece, job->size - job->done);
-        job->ret = job->type->work(vmem, job->offset + job->done, piece);
-        job->done += piece;
+        if (!job_pass_empty(vmem, least)) {
+            piece = MIN(piece, job->size - job->done);
+            job->ret = job->type->work(vmem, job->offset + job->done, piece);
+            job->done += piece;
+        }
         now = get_clock();
         piece = now - begun < QUICK_NS ? MIN(PIECE_GROWTH * piece, most)
                                        : least;

@@ -123,6 +123,9 @@ uint64_t virtio_mem_discard_thread_piece_size(const VirtIOMEM *vmem)
 
 uint64_t virtio_mem_discard_max_piece_size(const VirtIOMEM *vmem)
 {
+    if (virtio_mem_pagemap_is_open(vmem)) {
+        return virtio_mem_discard_piece_size(vmem);
+    }
     return is_file(vmem) ? 128 * MiB : 2 * GiB;
 }
 

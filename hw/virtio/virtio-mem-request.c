@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/log.h"
 #include "hw/virtio/virtio-mem.h"
@@ -158,14 +159,29 @@ static Outcome virtio_mem_plug(VirtIOMEM *vmem, Request *request)
 
 /* UNPLUG */
 
+/*
+ * What could not be given back may be gone in part, so that listeners map anew
+ * what comes in its place; those whose slot was hidden do once it is shown.
+ */
+static void warn_if_unmapped(const VirtIOMEM *vmem, int ret)
+{
+    if (ret) {
+        warn_report("virtio-mem '%s': a user of the memory cannot map it again,"
+                    " after it could not be given back: %s",
+                    virtio_mem_name(vmem), strerror(-ret));
+    }
+}
+
 static uint16_t virtio_mem_unplug_finish(VirtIOMEM *vmem, uint64_t offset,
                                          uint64_t size, int ret)
 {
+    virtio_mem_notify_discard(vmem, offset, size);
     if (ret) {
+        ret = virtio_mem_notify_populate(vmem, offset, size);
+        warn_if_unmapped(vmem, ret);
         virtio_mem_memslots_show(vmem, offset, size);
         return VIRTIO_MEM_RESP_BUSY;                    /* D34 */
     }
-    virtio_mem_notify_discard(vmem, offset, size);
     set_blocks(vmem, offset, size, false);
     return VIRTIO_MEM_RESP_ACK;                         /* D35, D36 */
 }
@@ -175,6 +191,7 @@ static const VirtIOMEMJobType discard_job = {
     .finish = virtio_mem_unplug_finish,
     .piece_size = virtio_mem_discard_piece_size,
     .thread_piece_size = virtio_mem_discard_thread_piece_size,
+    .empty_size = virtio_mem_empty_size,
     .max_piece_size = virtio_mem_discard_max_piece_size,
     .often_quick = true,
 };
@@ -215,14 +232,15 @@ static Outcome virtio_mem_unplug(VirtIOMEM *vmem, Request *request)
 static uint16_t virtio_mem_unplug_all_finish(VirtIOMEM *vmem, uint64_t offset,
                                              uint64_t size, int ret)
 {
+    if (vmem->blocks.nb_plugged) {
+        virtio_mem_notify_discard_all(vmem);
+    }
     if (ret) {
+        warn_if_unmapped(vmem, virtio_mem_notify_populate_all(vmem));
         virtio_mem_memslots_update(vmem);
         return VIRTIO_MEM_RESP_BUSY;                    /* D39 */
     }
-    if (vmem->blocks.nb_plugged) {
-        virtio_mem_notify_discard_all(vmem);
-        virtio_mem_blocks_clear(&vmem->blocks);         /* D41 */
-    }
+    virtio_mem_blocks_clear(&vmem->blocks);             /* D41 */
     trace_virtio_mem_unplugged_all();
     virtio_mem_shrink_usable_region(vmem);              /* D42 */
     return VIRTIO_MEM_RESP_ACK;                         /* D40 */
@@ -233,6 +251,7 @@ static const VirtIOMEMJobType discard_all_job = {
     .finish = virtio_mem_unplug_all_finish,
     .piece_size = virtio_mem_discard_piece_size,
     .thread_piece_size = virtio_mem_discard_thread_piece_size,
+    .empty_size = virtio_mem_empty_size,
     .max_piece_size = virtio_mem_discard_max_piece_size,
     .often_quick = true,
 };
@@ -315,7 +334,7 @@ static const RequestType request_types[] = {
     },
 };
 
-/* Sends the response, and frees the element. */
+/* Puts the response on the queue, and frees the element. */
 static void send_response(VirtIOMEM *vmem, VirtQueueElement *elem,
                           struct virtio_mem_resp *resp)
 {
@@ -323,7 +342,6 @@ static void send_response(VirtIOMEM *vmem, VirtQueueElement *elem,
     resp->type = cpu_to_le16(resp->type);
     iov_from_buf(elem->in_sg, elem->in_num, 0, resp, sizeof(*resp));
     virtqueue_push(vmem->vq, elem, sizeof(*resp));
-    virtio_notify(VIRTIO_DEVICE(vmem), vmem->vq);
     g_free(elem);
 }
 
@@ -332,6 +350,7 @@ void virtio_mem_answer(VirtIOMEM *vmem, VirtQueueElement *elem, uint16_t type)
     struct virtio_mem_resp resp = { .type = type };
 
     send_response(vmem, elem, &resp);
+    virtio_notify(VIRTIO_DEVICE(vmem), vmem->vq);
 }
 
 bool virtio_mem_handle_request(VirtIOMEM *vmem, VirtQueueElement *elem)

@@ -196,6 +196,10 @@ static void virtio_mem_handle_queue(VirtIODevice *vdev, VirtQueue *vq)
             break;
         }
     }
+    /* Once for all of them but the last, if a job goes on with that. */
+    if (handled > virtio_mem_job_is_running(vmem)) {
+        virtio_notify(vdev, vq);
+    }
     virtio_mem_tell_plugged_size(vmem);
 }
 
@@ -414,6 +418,7 @@ static void virtio_mem_realize(DeviceState *dev, Error **errp)
     vmem->tell_timer = timer_new_full(NULL, QEMU_CLOCK_VIRTUAL, SCALE_MS,
                                       QEMU_TIMER_ATTR_EXTERNAL,
                                       virtio_mem_tell_later, vmem);
+    virtio_mem_pagemap_open(vmem);
     virtio_mem_job_init(vmem);
     vmem->vm_state_handler =
         qdev_add_vm_change_state_handler(dev, virtio_mem_vm_state_changed,
@@ -434,6 +439,7 @@ static void virtio_mem_unrealize(DeviceState *dev)
 
     QLIST_REMOVE(vmem, next);
     virtio_mem_job_destroy(vmem);
+    virtio_mem_pagemap_close(vmem);
     qemu_del_vm_change_state_handler(vmem->vm_state_handler);
     virtio_mem_migration_unregister(vmem);
     /* A guest can let go of the whole slot whenever it likes. */

@@ -238,6 +238,30 @@ FAULTS = [
           "while (!virtio_mem_job_is_running(vmem) && virtio_mem_handle_one(vmem))",
           "while (virtio_mem_handle_one(vmem))"),
 
+    Fault("a large range that is empty is given back all the same",
+          "virtio-mem-job.c",
+          "    if (!job->type->empty_size || left <= piece) {",
+          "    if (true) {"),
+    Fault("the piece with the first page in use is passed by",
+          "virtio-mem-job.c", "QEMU_ALIGN_DOWN(empty, piece)",
+          "QEMU_ALIGN_UP(empty, piece)"),
+    Fault("pages in memory are not in use", "virtio-mem-pagemap.c",
+          ".category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED",
+          ".category_anyof_mask = PAGE_SWAPPED"),
+    Fault("pages that others wrote are not in use", "virtio-mem-pagemap.c",
+          "if (qemu_ram_get_fd(rb) >= 0 || qemu_ram_is_shared(rb)) {",
+          "if (false) {"),
+    Fault("a kernel without PAGEMAP_SCAN has nothing in use",
+          "virtio-mem-pagemap.c",
+          "ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < 0",
+          "ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < -1"),
+    device("the guest is not notified of answers that go before a job",
+           "    if (handled > virtio_mem_job_is_running(vmem)) {",
+           "    if (handled && !virtio_mem_job_is_running(vmem)) {"),
+    device("a turn that answered nothing notifies the guest",
+           "    if (handled > virtio_mem_job_is_running(vmem)) {",
+           "    if (true) {"),
+
     # Blocks
     Fault("UNPLUG_ALL counts blocks in 16 bits", "virtio-mem-blocks.c",
           "bitmap_zero(blocks->plugged, blocks->nb_blocks);",
@@ -288,6 +312,19 @@ FAULTS = [
     listeners("an objection to what there is goes unsaid",
               "    if (ret) {\n        error_report(",
               "    if (false) {\n        error_report(", LISTENER),
+    request("listeners keep what an UNPLUG gave back in part",
+            "        ret = virtio_mem_notify_populate(vmem, offset, size);\n",
+            "        ret = 0;\n"),
+    request("listeners keep what an UNPLUG_ALL gave back in part",
+            "        warn_if_unmapped(vmem, "
+            "virtio_mem_notify_populate_all(vmem));\n", ""),
+    request("listeners hear twice of what was not given back",
+            """        warn_if_unmapped(vmem, virtio_mem_notify_populate_all(vmem));
+        virtio_mem_memslots_update(vmem);
+""",
+            """        virtio_mem_memslots_update(vmem);
+        warn_if_unmapped(vmem, virtio_mem_notify_populate_all(vmem));
+"""),
     request("an objecting listener is ignored",
             "if (virtio_mem_notify_populate(vmem, offset, size)) {",
             "if (virtio_mem_notify_populate(vmem, offset, size) && false) {"),

@@ -45,6 +45,13 @@ def list_cases():
 
 
 CASES = list_cases()
+LINUX = tuple(int(part) for part in os.uname().release.split(".")[:2])
+
+
+def case(name):
+    """The path of the one with this name."""
+    path, = (path for path in CASES if os.path.basename(path) == name)
+    return path
 
 
 def check_case(path):
@@ -68,8 +75,31 @@ def test_qtest(path):
 def test_reset_waits_for_nothing(reset, trouble, host):
     """Reset the device, or its queue, while the host gets on with nothing."""
     # The case lets the host go on once it has done the reset.
-    name = f"prealloc-and-a-{reset}-reset-in-the-middle"
     for condition in trouble:
         host.begin(condition)
-    check_case(*[path for path in CASES if os.path.basename(path) == name])
+    check_case(case(f"prealloc-and-a-{reset}-reset-in-the-middle"))
     assert host.says("filling")
+
+
+@pytest.mark.parametrize("name", [
+    "D19-unplug-finds-all-that-is-in-use",
+    "D19-unplug-all-finds-all-that-is-in-use"])
+def test_old_host(name, host):
+    """Find memory in use also where the kernel does not help."""
+    host.begin("old")
+    check_case(case(name))
+
+
+@pytest.mark.parametrize("name", [
+    "listener-of-what-the-host-keeps",
+    "listener-of-slots-that-the-host-keeps"])
+def test_host_that_keeps_memory(name, host):
+    """Tell listeners to map what could not be given back."""
+    # The case lets the host keep memory, once there is a device.
+    check_case(case(name))
+
+
+@pytest.mark.skipif(LINUX < (6, 7), reason="needs PAGEMAP_SCAN of Linux 6.7")
+def test_host_is_not_asked(host):
+    """Pass by large ranges that are empty, even if the host takes none back."""
+    check_case(case("unplug-asks-no-host-for-what-is-empty"))

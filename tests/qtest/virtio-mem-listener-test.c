@@ -246,11 +246,6 @@ static void assert_three_told(QVirtioMem *mem)
     }
 }
 
-static void assert_busy(uint16_t type)
-{
-    g_assert_cmpuint(type, ==, VIRTIO_MEM_RESP_BUSY);
-}
-
 /* This test checks that a PLUG that somebody objects to leaves no trace. */
 static void test_refused(QVirtioMem *mem, const void *row)
 {
@@ -324,6 +319,37 @@ static void test_refused_memslots(QVirtioMem *mem, const void *row)
     g_assert_true(is_ram(mem, block_addr(mem, 4)));
     assert_stamp(mem, 4, 1);
     assert_three_told(mem);
+}
+
+/*
+ * This test checks that listeners map anew what may have been given back in
+ * part, and of which they hear nothing where that worked.
+ */
+static void test_kept(QVirtioMem *mem, const void *row)
+{
+    const char *path = PATH("one");
+    uint16_t answer = VIRTIO_MEM_RESP_ACK;
+    uint64_t anew = 0;
+
+    plug_pattern(mem);
+    assert_counts(mem, path, 3, 0);
+    if (let_host_keep_memory(true)) {
+        answer = VIRTIO_MEM_RESP_BUSY;
+        anew = 1;
+    }
+    g_assert_cmpuint(unplug(mem, 4, 3), ==, answer);
+    assert_counts(mem, path, 3 + anew, 1);
+    assert_told(mem, path);
+    g_assert_cmpuint(unplug_all(mem), ==, answer);
+    assert_counts(mem, path, 3 + 4 * anew, 4);
+    assert_told(mem, path);
+
+    /* One that can't is not waited for. */
+    set_refuse(mem, path, 0);
+    g_assert_cmpuint(unplug_all(mem), ==, answer);
+    let_host_keep_memory(false);
+    assert_ack(unplug_all(mem));
+    assert_text(mem, path, "populated", "");
 }
 
 /*
@@ -422,6 +448,10 @@ static const Case listener_cases[] = {
       .machine = LISTENER("one", ""), .row = &each_extent },
     { "listener-forgets-its-section-in-an-unplug-all", test_unplug_all,
       .machine = LISTENER("one", ",double-discard=on"), .row = &at_once },
+    { "listener-of-what-the-host-keeps", test_kept,
+      .machine = LISTENER("one", "") },
+    { "listener-of-slots-that-the-host-keeps", test_kept,
+      .device = SLOTS, .machine = LISTENER("one", ",mapped-only=on") },
     { "listener-of-first-and-last-block", test_ends,
       .machine = LISTENER("one", "") },
     { "listener-of-the-end", test_ends,

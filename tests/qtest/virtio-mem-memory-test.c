@@ -125,6 +125,140 @@ static void test_unplug_all_discards_region(QVirtioMem *mem, const void *row)
     assert_zero(mem, REGION_NB - 1);
 }
 
+/* Large regions, of which little is in use */
+
+#define HUGE_DEVICE "memdev=huge,block-size=2M,requested-size=160G"
+#define HUGE_BACKEND \
+    "-m maxmem=256G " \
+    "-object memory-backend-ram,id=huge,size=160G,reserve=off"
+#define HUGE_MEMFD \
+    "-m maxmem=256G " \
+    "-object memory-backend-memfd,id=huge,size=160G,reserve=off"
+#define HUGE_SHARED \
+    "-m maxmem=256G " \
+    "-object memory-backend-ram,id=huge,size=160G,reserve=off,share=on"
+#define HUGE_NB         ((int)(160 * GiB / BLOCK))
+#define MANY            32767           /* blocks of a request */
+
+static void plug_huge(QVirtioMem *mem)
+{
+    assert_ack(plug(mem, 0, MANY));
+    assert_ack(plug(mem, MANY, MANY));
+    assert_ack(plug(mem, 2 * MANY, HUGE_NB - 2 * MANY));
+}
+
+static void unplug_huge(QVirtioMem *mem)
+{
+    assert_ack(unplug(mem, 0, MANY));
+    assert_ack(unplug(mem, MANY, MANY));
+    assert_ack(unplug(mem, 2 * MANY, HUGE_NB - 2 * MANY));
+}
+
+static void unplug_all_at_once(QVirtioMem *mem)
+{
+    assert_ack(unplug_all(mem));
+}
+
+/* This test checks that nothing stays, wherever in a large range it was. */
+static void check_all_is_found(QVirtioMem *mem, void (*unplug_it)(QVirtioMem *))
+{
+    /* At both ends of requests, of 32 MiB, 2 GiB, 64 GiB, and alone */
+    static const int used[] = {
+        0, 1, 15, 16, 17, 128, 1023, 1024, 5000, MANY - 1, MANY, MANY + 1,
+        40000, 2 * MANY - 1, 2 * MANY, 2 * MANY + 1, HUGE_NB - 1,
+    };
+    int from, i;
+
+    for (from = 0; from < ARRAY_SIZE(used); from += 5) {
+        plug_huge(mem);
+        for (i = from; i < ARRAY_SIZE(used); i++) {
+            stamp(mem, used[i], 1 + i);
+        }
+        unplug_it(mem);
+        for (i = from; i < ARRAY_SIZE(used); i++) {
+            assert_zero(mem, used[i]);
+        }
+    }
+}
+
+static void test_unplug_finds_all(QVirtioMem *mem, const void *row)
+{
+    check_all_is_found(mem, unplug_huge);
+}
+
+static void test_unplug_all_finds_all(QVirtioMem *mem, const void *row)
+{
+    check_all_is_found(mem, unplug_all_at_once);
+}
+
+/*
+ * This test checks that nothing is asked of the host where nothing is in use;
+ * one that keeps what it has can't refuse, but where something is.
+ */
+static void test_nothing_in_use(QVirtioMem *mem, const void *row)
+{
+    bool keeps;
+
+    plug_huge(mem);
+    keeps = let_host_keep_memory(true);
+    unplug_huge(mem);
+    assert_ack(unplug_all(mem));
+    plug_huge(mem);
+    stamp(mem, 70000, 7);
+    assert_ack(unplug(mem, 0, MANY));
+    if (keeps) {
+        assert_busy(unplug_all(mem));
+        assert_busy(unplug(mem, 2 * MANY, HUGE_NB - 2 * MANY));
+        let_host_keep_memory(false);
+    }
+    assert_ack(unplug_all(mem));
+    assert_zero(mem, 70000);
+}
+
+/* The memory of a memfd, as one sees it that QEMU shares it with */
+static int open_memfd(QVirtioMem *mem)
+{
+    g_autofree char *fds = g_strdup_printf("/proc/%d/fd",
+                                           qtest_pid(qvirtio_mem_qts(mem)));
+    g_autoptr(GDir) dir = g_dir_open(fds, 0, NULL);
+    const char *name;
+
+    g_assert_nonnull(dir);
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(fds, name, NULL);
+        g_autofree char *target = g_file_read_link(path, NULL);
+
+        if (target && strstr(target, "memory-backend-memfd")) {
+            return open(path, O_RDWR);
+        }
+    }
+    return -1;
+}
+
+/* This test checks that what others wrote goes, too: QEMU never touched it. */
+static void test_shared_finds_all(QVirtioMem *mem, const void *row)
+{
+    static const off_t used[] = {
+        0, 40 * MiB, 3 * GiB + 17, 70 * GiB, 160 * GiB - 1,
+    };
+    int memfd = open_memfd(mem);
+    int i;
+
+    g_assert_cmpint(memfd, >=, 0);
+    plug_huge(mem);
+    for (i = 0; i < ARRAY_SIZE(used); i++) {
+        g_assert_cmpint(pwrite(memfd, "x", 1, used[i]), ==, 1);
+    }
+    unplug_huge(mem);
+    for (i = 0; i < ARRAY_SIZE(used); i++) {
+        char byte = 'y';
+
+        g_assert_cmpint(pread(memfd, &byte, 1, used[i]), ==, 1);
+        g_assert_cmpint(byte, ==, 0);
+    }
+    close(memfd);
+}
+
 /* The list */
 
 #define SHARED_BACKEND \
@@ -141,6 +275,18 @@ static const Case memory_cases[] = {
     { "D19-unplug-all-discards-contents-of-shared-memory",
       test_unplug_all_discards, DEFAULT_DEVICE ",memdev=shared",
       SHARED_BACKEND },
+    { "D19-unplug-finds-all-that-is-in-use", test_unplug_finds_all,
+      HUGE_DEVICE, HUGE_BACKEND },
+    { "D19-unplug-all-finds-all-that-is-in-use", test_unplug_all_finds_all,
+      HUGE_DEVICE, HUGE_BACKEND },
+    { "D19-unplug-finds-all-that-is-in-use-of-a-memfd", test_unplug_finds_all,
+      HUGE_DEVICE, HUGE_MEMFD },
+    { "D19-unplug-finds-all-that-is-in-use-of-shared-memory",
+      test_unplug_finds_all, HUGE_DEVICE, HUGE_SHARED },
+    { "D19-unplug-finds-all-that-others-wrote", test_shared_finds_all,
+      HUGE_DEVICE, HUGE_MEMFD },
+    { "unplug-asks-no-host-for-what-is-empty", test_nothing_in_use,
+      HUGE_DEVICE, HUGE_BACKEND },
     { "D20-requests-keep-contents-of-other-blocks",
       test_neighbours_keep_bytes },
     { "D20-a-lower-target-takes-nothing-away", test_target_takes_nothing },

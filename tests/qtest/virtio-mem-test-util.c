@@ -69,6 +69,11 @@ void assert_error(uint16_t type)
     g_assert_cmpuint(type, ==, VIRTIO_MEM_RESP_ERROR);
 }
 
+void assert_busy(uint16_t type)
+{
+    g_assert_cmpuint(type, ==, VIRTIO_MEM_RESP_BUSY);
+}
+
 void assert_plugged(QVirtioMem *mem, int64_t first, uint16_t nb_blocks)
 {
     g_assert_cmpuint(state(mem, first, nb_blocks), ==,
@@ -330,20 +335,20 @@ QDict *memory_device(QVirtioMem *mem, const char *id)
     return found;
 }
 
-/* A slow host */
+/* A host in trouble (tests/host.c) */
 
-/* A file that tells of it; NULL where the host is an ordinary one. */
-static char *slow_host_file(const char *name)
+/* The file of a condition; NULL where the host is an ordinary one. */
+static char *host_file(const char *condition)
 {
     const char *host = g_getenv("TEST_HOST");
 
-    return host ? g_build_filename(host, name, NULL) : NULL;
+    return host ? g_build_filename(host, condition, NULL) : NULL;
 }
 
 void wait_until_host_is_stuck(void)
 {
     gint64 deadline = g_get_monotonic_time() + 120 * G_USEC_PER_SEC;
-    g_autofree char *sign = slow_host_file("filling");
+    g_autofree char *sign = host_file("filling");
 
     while (sign && !g_file_test(sign, G_FILE_TEST_EXISTS)) {
         g_assert_cmpint(g_get_monotonic_time(), <, deadline);
@@ -353,13 +358,25 @@ void wait_until_host_is_stuck(void)
 
 void let_host_go_on(void)
 {
-    g_autofree char *want = slow_host_file("no-memory");
-    g_autofree char *brake = slow_host_file("slow");
+    g_autofree char *want = host_file("no-memory");
+    g_autofree char *brake = host_file("slow");
 
     if (brake) {
         g_unlink(want);
         g_assert_false(g_unlink(brake));
     }
+}
+
+bool let_host_keep_memory(bool keep)
+{
+    g_autofree char *condition = host_file("keeps-memory");
+
+    if (condition && keep) {
+        g_assert_true(g_file_set_contents(condition, "", 0, NULL));
+    } else if (condition) {
+        g_assert_false(g_unlink(condition));
+    }
+    return condition && keep;
 }
 
 /* Resets */

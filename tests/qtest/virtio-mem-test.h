@@ -85,6 +85,7 @@ uint16_t state(QVirtioMem *mem, int64_t first, uint16_t nb_blocks);
 void assert_ack(uint16_t type);
 void assert_nack(uint16_t type);
 void assert_error(uint16_t type);
+void assert_busy(uint16_t type);
 void assert_plugged(QVirtioMem *mem, int64_t first, uint16_t nb_blocks);
 void assert_unplugged(QVirtioMem *mem, int64_t first, uint16_t nb_blocks);
 
@@ -140,14 +141,14 @@ uint64_t get_property(QVirtioMem *mem, const char *path, const char *property);
 /* What query-memory-devices tells about the device with this id */
 QDict *memory_device(QVirtioMem *mem, const char *id);
 
-/*
- * A host that gets stuck filling memory, or taking it back when it has none:
- * see tests/host.c.  On an ordinary host these do nothing.
- */
+/* A host in trouble: see tests/host.c.  An ordinary one ignores all this. */
 
 /* Returns once the device waits for this host. */
 void wait_until_host_is_stuck(void);
 void let_host_go_on(void);
+
+/* Returns whether the host keeps what is given back, from now on. */
+bool let_host_keep_memory(bool keep);
 
 /* Resets */
 

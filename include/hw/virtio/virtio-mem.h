@@ -8,6 +8,7 @@
  *   virtio-mem-request.c    the four requests of the guest
  *   virtio-mem-job.c        requests that take long, in a thread
  *   virtio-mem-memory.c     the backend's memory: filled, given back
+ *   virtio-mem-pagemap.c    which of it is in use
  *   virtio-mem-blocks.c     which blocks are plugged
  *   virtio-mem-memslots.c   which parts of the region the guest can reach
  *   virtio-mem-discard.c    telling others in QEMU (VFIO, migration, dumps)
@@ -140,6 +141,7 @@ struct VirtIOMEM {
 
     VirtIOMEMMemslots memslots;
     VirtIOMEMJob job;
+    int pagemap_fd;                     /* -1: none.  Realized */
     VirtIOMEMStream stream;
     bool loaded;                        /* since the last system reset */
 
@@ -220,13 +222,14 @@ unsigned int virtio_mem_nb_numa_nodes(void);
 
 /**
  * virtio_mem_handle_request:
- * Handles one element, which it takes over.  Either it is answered, or a job
- * goes on with it.  Returns false, and leaves the element to the caller, when
- * it is too short to hold a request or the answer.
+ * Handles one element, which it takes over.  Either it is answered, and the
+ * caller notifies the guest, or a job goes on with it.  Returns false, and
+ * leaves the element to the caller, when it is too short to hold a request or
+ * the answer.
  */
 bool virtio_mem_handle_request(VirtIOMEM *vmem, VirtQueueElement *elem);
 
-/* Answers the element with this type of response, and frees it. */
+/* Answers the element with this type of response, frees it, and notifies. */
 void virtio_mem_answer(VirtIOMEM *vmem, VirtQueueElement *elem, uint16_t type);
 
 /**
@@ -261,6 +264,11 @@ struct VirtIOMEMJobType {
     uint64_t (*piece_size)(const VirtIOMEM *vmem);
     uint64_t (*thread_piece_size)(const VirtIOMEM *vmem);
     uint64_t (*max_piece_size)(const VirtIOMEM *vmem);
+    /*
+     * Bytes at the start of a range that need no work, for certain; or NULL.
+     * Asked where more than one piece is left.
+     */
+    uint64_t (*empty_size)(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
     /* Most likely quick: begins at once, without the thread. */
     bool often_quick;
     /* May be left half way, which undoes it. */
@@ -324,6 +332,19 @@ uint64_t virtio_mem_discard_max_piece_size(const VirtIOMEM *vmem);
 
 /* As virtio_mem_prealloc(), for all that is plugged, off the main loop. */
 int coroutine_mixed_fn virtio_mem_prealloc_plugged(VirtIOMEM *vmem);
+
+/* virtio-mem-pagemap.c: nothing of it needs the BQL */
+
+/* Opens it as long as the device is realized, where it is of use. */
+void virtio_mem_pagemap_open(VirtIOMEM *vmem);
+void virtio_mem_pagemap_close(VirtIOMEM *vmem);
+bool virtio_mem_pagemap_is_open(const VirtIOMEM *vmem);
+
+/*
+ * Bytes from the start of a range up to the first page in use, or less: 0 while
+ * the pagemap is closed.
+ */
+uint64_t virtio_mem_empty_size(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 
 /* virtio-mem-blocks.c */
 

@@ -1,0 +1,115 @@
+/*
+ * virtio-mem: which memory of the backend is in use
+ *
+ * To give back a large range takes long or next to nothing, and which of the
+ * two cannot be seen from outside.  Linux 6.7 and later find the next page in
+ * use, in memory or swapped out: PAGEMAP_SCAN, described in the kernel's
+ * Documentation/admin-guide/mm/pagemap.rst.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <sys/ioctl.h>
+#include "qemu/units.h"
+#include "exec/cpu-common.h"
+#include "hw/virtio/virtio-mem.h"
+#include "trace.h"
+
+/*
+ * How far to look at once: page tables that a guest left behind, empty, take
+ * half a millisecond per GiB.
+ */
+#define LOOK_SIZE (64 * GiB)
+
+/* As in linux/fs.h, which has them since Linux 6.7 */
+typedef struct PageRegion {
+    uint64_t start;             /* addresses in QEMU */
+    uint64_t end;
+    uint64_t categories;        /* PAGE_* */
+} PageRegion;
+
+typedef struct PagemapScan {
+    uint64_t size;              /* bytes of this structure */
+    uint64_t flags;
+    uint64_t start;             /* addresses in QEMU */
+    uint64_t end;
+    uint64_t walk_end;          /* out: where it stopped */
+    uint64_t vec;               /* out: PageRegion[vec_len] */
+    uint64_t vec_len;
+    uint64_t max_pages;
+    uint64_t category_inverted;
+    uint64_t category_mask;
+    uint64_t category_anyof_mask;
+    uint64_t return_mask;
+} PagemapScan;
+
+#define IOCTL_PAGEMAP_SCAN _IOWR('f', 16, PagemapScan)
+#define PAGE_PRESENT BIT_ULL(3)
+#define PAGE_SWAPPED BIT_ULL(4)
+
+/* Sets *@page to the first page in use, or @end; false on errors. */
+static bool find_page(int fd, uint64_t start, uint64_t end, uint64_t *page)
+{
+    PageRegion region = { .start = end };
+    PagemapScan scan = {
+        .size = sizeof(scan),
+        .start = start,
+        .end = end,
+        .vec = (uintptr_t)&region,
+        .vec_len = 1,
+        .max_pages = 1,
+        .category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED,
+        .return_mask = PAGE_PRESENT | PAGE_SWAPPED,
+    };
+
+    if (ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < 0) {
+        return false;
+    }
+    *page = region.start;
+    return true;
+}
+
+void virtio_mem_pagemap_open(VirtIOMEM *vmem)
+{
+    RAMBlock *rb = virtio_mem_ram_block(vmem);
+    uint64_t page;
+
+    /* QEMU's page tables don't tell which pages a file has, or who shares. */
+    if (qemu_ram_get_fd(rb) >= 0 || qemu_ram_is_shared(rb)) {
+        vmem->pagemap_fd = -1;
+        return;
+    }
+    vmem->pagemap_fd = qemu_open("/proc/self/pagemap", O_RDONLY, NULL);
+    /* An older kernel, or a sandbox */
+    if (!find_page(vmem->pagemap_fd, 0, qemu_real_host_page_size(), &page)) {
+        virtio_mem_pagemap_close(vmem);
+    }
+}
+
+void virtio_mem_pagemap_close(VirtIOMEM *vmem)
+{
+    if (vmem->pagemap_fd >= 0) {
+        close(vmem->pagemap_fd);
+        vmem->pagemap_fd = -1;
+    }
+}
+
+bool virtio_mem_pagemap_is_open(const VirtIOMEM *vmem)
+{
+    return vmem->pagemap_fd >= 0;
+}
+
+uint64_t virtio_mem_empty_size(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    uint64_t start = (uintptr_t)memory_region_get_ram_ptr(&vmem->memdev->mr) +
+                     offset;
+    uint64_t page;
+
+    if (!virtio_mem_pagemap_is_open(vmem) ||
+        !find_page(vmem->pagemap_fd, start, start + MIN(size, LOOK_SIZE),
+                   &page)) {
+        return 0;
+    }
+    return page - start;
+}
