@@ -10,6 +10,8 @@
  *   slow          does not get on with filling, nor with taking back what it could
  *                 not fill; "filling" says that it is at it
  *   old           has no PAGEMAP_SCAN, as before Linux 6.7
+ *   swaps         finds only swapped pages with PAGEMAP_SCAN, whatever it finds
+ *   loaded        takes 2 ms for each MADV_DONTNEED
  *
  * and a symbolic link "hpage_pmd_size" takes the place of the kernel's file of
  * this name, also when it leads nowhere.
@@ -58,6 +60,9 @@ int madvise(void *addr, size_t length, int advice)
 	bool take_back = advice == MADV_DONTNEED;
 	static bool refused;
 
+	if (take_back && is("loaded"))
+		usleep(2000);
+
 	refused |= fill && is("no-memory");
 	if ((fill && !refused) || (take_back && refused))
 		get_stuck();
@@ -72,16 +77,20 @@ int ioctl(int fd, unsigned long request, ...)
 {
 	int (*real)(int, unsigned long, void *) = dlsym(RTLD_NEXT, "ioctl");
 	bool is_pagemap_scan = _IOC_TYPE(request) == 'f' && _IOC_NR(request) == 16;
+	/* struct pm_scan_arg; its category_anyof_mask, and PAGE_IS_SWAPPED */
+	unsigned long long *arg;
+	const int anyof = 10, swapped = 1 << 4;
 	va_list args;
-	void *arg;
 
 	va_start(args, request);
-	arg = va_arg(args, void *);
+	arg = va_arg(args, unsigned long long *);
 	va_end(args);
 	if (is_pagemap_scan && is("old")) {
 		errno = ENOTTY;
 		return -1;
 	}
+	if (is_pagemap_scan && is("swaps") && !(arg[anyof] & swapped))
+		return 0;
 	return real(fd, request, arg);
 }
 

@@ -52,10 +52,8 @@ void virtio_mem_blocks_load(VirtIOMEMBlocks *blocks,
 
 void virtio_mem_blocks_clear(VirtIOMEMBlocks *blocks)
 {
-    if (blocks->nb_plugged) {
-        bitmap_zero(blocks->plugged, blocks->nb_blocks);
-        blocks->nb_plugged = 0;
-    }
+    bitmap_zero(blocks->plugged, blocks->nb_blocks);
+    blocks->nb_plugged = 0;
 }
 
 void virtio_mem_blocks_destroy(VirtIOMEMBlocks *blocks)

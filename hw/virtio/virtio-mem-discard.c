@@ -121,6 +121,37 @@ int virtio_mem_notify_populate(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
     return ret;
 }
 
+/* The listener knows less than is plugged then, and may be told so again. */
+static void report_unmapped(const MemoryRegionSection *part, int ret)
+{
+    if (ret) {
+        error_report("virtio-mem: a user of the memory at 0x%" HWADDR_PRIx
+                     " cannot map what is plugged: %s",
+                     part->offset_within_address_space, strerror(-ret));
+    }
+}
+
+static int replace_extent(MemoryRegionSection *part, void *opaque)
+{
+    RamDiscardListener *rdl = opaque;
+
+    rdl->notify_discard(rdl, part);
+    report_unmapped(part, rdl->notify_populate(rdl, part));
+    return 0;
+}
+
+void virtio_mem_notify_replaced(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    RamDiscardListener *rdl;
+    MemoryRegionSection part;
+
+    QLIST_FOREACH(rdl, &vmem->discard_listeners, next) {
+        if (section_cut(rdl->section, offset, size, &part)) {
+            for_each_extent(vmem, &part, true, replace_extent, rdl);
+        }
+    }
+}
+
 int virtio_mem_notify_populate_all(VirtIOMEM *vmem)
 {
     RamDiscardListener *rdl;
@@ -217,11 +248,7 @@ static void virtio_mem_rdm_register_listener(RamDiscardManager *rdm,
     rdl->section = memory_region_section_new_copy(section);
     QLIST_INSERT_HEAD(&vmem->discard_listeners, rdl, next);
     ret = for_each_extent(vmem, rdl->section, true, populate_extent, rdl);
-    if (ret) {
-        error_report("virtio-mem: a user of the memory at 0x%" PRIx64
-                     " cannot map what is plugged: %s", vmem->addr,
-                     strerror(-ret));
-    }
+    report_unmapped(rdl->section, ret);
 }
 
 static void virtio_mem_rdm_unregister_listener(RamDiscardManager *rdm,

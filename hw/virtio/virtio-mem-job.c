@@ -20,15 +20,24 @@
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "qemu/timer.h"
+#include "qemu/units.h"
 #include "hw/virtio/virtio-mem.h"
 #include "trace.h"
 
 /* How long a request may keep the main loop before it goes on in a thread */
 #define MOMENT_NS (1 * SCALE_MS)
 
-/* A piece that took less had next to nothing to do: the next may be larger. */
+/* What took less had next to nothing to do: the next may be larger. */
 #define QUICK_NS (20 * SCALE_US)
 #define PIECE_GROWTH 64
+
+/*
+ * How far to look for work at once.  Page tables that a guest left empty take
+ * half a millisecond per GiB.
+ */
+#define LOOK_SIZE (2 * GiB)
+#define LOOK_GROWTH 8
+#define MAX_LOOK_SIZE (64 * GiB)
 
 static bool job_is_over(const VirtIOMEMJob *job)
 {
@@ -40,22 +49,23 @@ static bool job_should_stop(const VirtIOMEMJob *job)
     return qatomic_read(&job->phase) == VIRTIO_MEM_JOB_STOPS;
 }
 
-/* Passes by what needs no work, whole pieces or all; false if there is none. */
-static bool job_pass_empty(VirtIOMEM *vmem, uint64_t piece)
+/*
+ * Passes by what needs no work, in whole pieces, and looks no further than
+ * @look bytes.  Returns whether there is work where the job has come to.
+ */
+static bool job_finds_work(VirtIOMEM *vmem, uint64_t look, uint64_t piece)
 {
     VirtIOMEMJob *job = &vmem->job;
     uint64_t left = job->size - job->done;
     uint64_t empty;
 
     if (!job->type->empty_size || left <= piece) {
-        return false;
+        return true;
     }
-    empty = job->type->empty_size(vmem, job->offset + job->done, left);
-    if (empty < left) {
-        empty = QEMU_ALIGN_DOWN(empty, piece);
-    }
-    job->done += empty;
-    return empty;
+    look = MIN(look, left);
+    empty = job->type->empty_size(vmem, job->offset + job->done, look);
+    job->done += empty < look ? QEMU_ALIGN_DOWN(empty, piece) : look;
+    return empty < look;
 }
 
 /*
@@ -66,20 +76,22 @@ static int64_t job_work(VirtIOMEM *vmem, int64_t duration_ns, uint64_t least)
 {
     VirtIOMEMJob *job = &vmem->job;
     uint64_t most = MAX(least, job->type->max_piece_size(vmem));
-    uint64_t piece = least;
+    uint64_t piece = least, look = LOOK_SIZE;
     int64_t start = get_clock(), now = start, begun;
+    bool quick;
 
     while (!job_is_over(job) && !job_should_stop(job) &&
            now - start < duration_ns) {
         begun = now;
-        if (!job_pass_empty(vmem, least)) {
+        if (job_finds_work(vmem, look, least)) {
             piece = MIN(piece, job->size - job->done);
             job->ret = job->type->work(vmem, job->offset + job->done, piece);
             job->done += piece;
         }
         now = get_clock();
-        piece = now - begun < QUICK_NS ? MIN(PIECE_GROWTH * piece, most)
-                                       : least;
+        quick = now - begun < QUICK_NS;
+        piece = quick ? MIN(PIECE_GROWTH * piece, most) : least;
+        look = quick ? MIN(LOOK_GROWTH * look, MAX_LOOK_SIZE) : LOOK_SIZE;
     }
     return now;
 }
@@ -130,7 +142,8 @@ static uint16_t job_finish(VirtIOMEM *vmem)
     const VirtIOMEMJobType *type = job->type;
 
     job->type = NULL;
-    return type->finish(vmem, job->offset, job->size, job->ret);
+    return type->finish(vmem, job->offset, job->ret ? job->done : job->size,
+                        job->ret);
 }
 
 bool virtio_mem_job_start(VirtIOMEM *vmem, const VirtIOMEMJobType *type,

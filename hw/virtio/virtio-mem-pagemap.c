@@ -11,16 +11,9 @@
 
 #include "qemu/osdep.h"
 #include <sys/ioctl.h>
-#include "qemu/units.h"
 #include "exec/cpu-common.h"
 #include "hw/virtio/virtio-mem.h"
 #include "trace.h"
-
-/*
- * How far to look at once: page tables that a guest left behind, empty, take
- * half a millisecond per GiB.
- */
-#define LOOK_SIZE (64 * GiB)
 
 /* As in linux/fs.h, which has them since Linux 6.7 */
 typedef struct PageRegion {
@@ -48,7 +41,10 @@ typedef struct PagemapScan {
 #define PAGE_PRESENT BIT_ULL(3)
 #define PAGE_SWAPPED BIT_ULL(4)
 
-/* Sets *@page to the first page in use, or @end; false on errors. */
+/*
+ * Sets *@page to the first page in use, or @end; false on errors.  The kernel
+ * looks for a second page, too, before it returns the first one.
+ */
 static bool find_page(int fd, uint64_t start, uint64_t end, uint64_t *page)
 {
     PageRegion region = { .start = end };
@@ -70,21 +66,34 @@ static bool find_page(int fd, uint64_t start, uint64_t end, uint64_t *page)
     return true;
 }
 
-void virtio_mem_pagemap_open(VirtIOMEM *vmem)
+/* QEMU's page tables don't tell what a file holds, or those who share it. */
+static bool is_told_by_pagemap(const VirtIOMEM *vmem)
 {
     RAMBlock *rb = virtio_mem_ram_block(vmem);
+
+    return qemu_ram_get_fd(rb) < 0 && !qemu_ram_is_shared(rb);
+}
+
+/* False on older kernels, in some sandboxes, or without a file. */
+static bool pagemap_works(int fd)
+{
     uint64_t page;
 
-    /* QEMU's page tables don't tell which pages a file has, or who shares. */
-    if (qemu_ram_get_fd(rb) >= 0 || qemu_ram_is_shared(rb)) {
-        vmem->pagemap_fd = -1;
+    return find_page(fd, 0, qemu_real_host_page_size(), &page);
+}
+
+void virtio_mem_pagemap_open(VirtIOMEM *vmem)
+{
+    if (vmem->pagemap_was_tried) {
         return;
     }
-    vmem->pagemap_fd = qemu_open("/proc/self/pagemap", O_RDONLY, NULL);
-    /* An older kernel, or a sandbox */
-    if (!find_page(vmem->pagemap_fd, 0, qemu_real_host_page_size(), &page)) {
-        virtio_mem_pagemap_close(vmem);
+    if (is_told_by_pagemap(vmem)) {
+        vmem->pagemap_fd = qemu_open("/proc/self/pagemap", O_RDONLY, NULL);
+        if (!pagemap_works(vmem->pagemap_fd)) {
+            virtio_mem_pagemap_close(vmem);
+        }
     }
+    vmem->pagemap_was_tried = true;
 }
 
 void virtio_mem_pagemap_close(VirtIOMEM *vmem)
@@ -93,6 +102,7 @@ void virtio_mem_pagemap_close(VirtIOMEM *vmem)
         close(vmem->pagemap_fd);
         vmem->pagemap_fd = -1;
     }
+    vmem->pagemap_was_tried = false;
 }
 
 bool virtio_mem_pagemap_is_open(const VirtIOMEM *vmem)
@@ -107,8 +117,7 @@ uint64_t virtio_mem_empty_size(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
     uint64_t page;
 
     if (!virtio_mem_pagemap_is_open(vmem) ||
-        !find_page(vmem->pagemap_fd, start, start + MIN(size, LOOK_SIZE),
-                   &page)) {
+        !find_page(vmem->pagemap_fd, start, start + size, &page)) {
         return 0;
     }
     return page - start;

@@ -9,7 +9,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/log.h"
 #include "hw/virtio/virtio-mem.h"
@@ -159,29 +158,34 @@ static Outcome virtio_mem_plug(VirtIOMEM *vmem, Request *request)
 
 /* UNPLUG */
 
-/*
- * What could not be given back may be gone in part, so that listeners map anew
- * what comes in its place; those whose slot was hidden do once it is shown.
- */
-static void warn_if_unmapped(const VirtIOMEM *vmem, int ret)
+static Outcome start_discard(VirtIOMEM *vmem, Request *request,
+                             const VirtIOMEMJobType *type, uint64_t offset,
+                             uint64_t size)
 {
-    if (ret) {
-        warn_report("virtio-mem '%s': a user of the memory cannot map it again,"
-                    " after it could not be given back: %s",
-                    virtio_mem_name(vmem), strerror(-ret));
-    }
+    virtio_mem_pagemap_open(vmem);
+    virtio_mem_memslots_hide(vmem, offset, size);
+    return start_job(vmem, request, type, offset, size);
+}
+
+/*
+ * Some of what the host did not take back may be gone all the same, so that
+ * listeners map anew what comes in its place; those whose slot was hidden do
+ * once it is shown.
+ */
+static uint16_t discard_failed(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    virtio_mem_notify_replaced(vmem, offset, size);
+    virtio_mem_memslots_update(vmem);
+    return VIRTIO_MEM_RESP_BUSY;                        /* D34, D39 */
 }
 
 static uint16_t virtio_mem_unplug_finish(VirtIOMEM *vmem, uint64_t offset,
                                          uint64_t size, int ret)
 {
-    virtio_mem_notify_discard(vmem, offset, size);
     if (ret) {
-        ret = virtio_mem_notify_populate(vmem, offset, size);
-        warn_if_unmapped(vmem, ret);
-        virtio_mem_memslots_show(vmem, offset, size);
-        return VIRTIO_MEM_RESP_BUSY;                    /* D34 */
+        return discard_failed(vmem, offset, size);
     }
+    virtio_mem_notify_discard(vmem, offset, size);
     set_blocks(vmem, offset, size, false);
     return VIRTIO_MEM_RESP_ACK;                         /* D35, D36 */
 }
@@ -219,8 +223,8 @@ static Outcome virtio_mem_unplug(VirtIOMEM *vmem, Request *request)
     if (virtio_mem_is_migrating()) {
         return answered(request, VIRTIO_MEM_RESP_BUSY);
     }
-    virtio_mem_memslots_hide(vmem, range.offset, range.size);
-    return start_job(vmem, request, &discard_job, range.offset, range.size);
+    return start_discard(vmem, request, &discard_job, range.offset,
+                         range.size);
 }
 
 /* UNPLUG_ALL */
@@ -232,15 +236,13 @@ static Outcome virtio_mem_unplug(VirtIOMEM *vmem, Request *request)
 static uint16_t virtio_mem_unplug_all_finish(VirtIOMEM *vmem, uint64_t offset,
                                              uint64_t size, int ret)
 {
+    if (ret) {
+        return discard_failed(vmem, offset, size);
+    }
     if (vmem->blocks.nb_plugged) {
         virtio_mem_notify_discard_all(vmem);
+        virtio_mem_blocks_clear(&vmem->blocks);         /* D41 */
     }
-    if (ret) {
-        warn_if_unmapped(vmem, virtio_mem_notify_populate_all(vmem));
-        virtio_mem_memslots_update(vmem);
-        return VIRTIO_MEM_RESP_BUSY;                    /* D39 */
-    }
-    virtio_mem_blocks_clear(&vmem->blocks);             /* D41 */
     trace_virtio_mem_unplugged_all();
     virtio_mem_shrink_usable_region(vmem);              /* D42 */
     return VIRTIO_MEM_RESP_ACK;                         /* D40 */
@@ -258,14 +260,12 @@ static const VirtIOMEMJobType discard_all_job = {
 
 static Outcome virtio_mem_unplug_all_request(VirtIOMEM *vmem, Request *request)
 {
-    uint64_t region_size = virtio_mem_region_size(vmem);
-
     trace_virtio_mem_unplug_all_request();
     if (virtio_mem_is_migrating()) {
         return answered(request, VIRTIO_MEM_RESP_BUSY);
     }
-    virtio_mem_memslots_hide(vmem, 0, region_size);
-    return start_job(vmem, request, &discard_all_job, 0, region_size);
+    return start_discard(vmem, request, &discard_all_job, 0,
+                         virtio_mem_region_size(vmem));
 }
 
 void virtio_mem_unplug_all(VirtIOMEM *vmem)

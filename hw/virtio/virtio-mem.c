@@ -418,7 +418,6 @@ static void virtio_mem_realize(DeviceState *dev, Error **errp)
     vmem->tell_timer = timer_new_full(NULL, QEMU_CLOCK_VIRTUAL, SCALE_MS,
                                       QEMU_TIMER_ATTR_EXTERNAL,
                                       virtio_mem_tell_later, vmem);
-    virtio_mem_pagemap_open(vmem);
     virtio_mem_job_init(vmem);
     vmem->vm_state_handler =
         qdev_add_vm_change_state_handler(dev, virtio_mem_vm_state_changed,
@@ -463,6 +462,7 @@ static void virtio_mem_instance_init(Object *obj)
 {
     VirtIOMEM *vmem = VIRTIO_MEM(obj);
 
+    vmem->pagemap_fd = -1;
     QLIST_INIT(&vmem->discard_listeners);
     notifier_list_init(&vmem->size_change_notifiers);
 }

@@ -48,6 +48,9 @@ def memslots(name, old, new):
 
 PREALLOC = "tests/guest/test_prealloc.py"
 LISTENER = "tests/device/test_listener.py"
+# Tests that put the host in trouble
+HOST = "tests/qtest/test_qtest.py -k host"
+D19 = "tests/qtest/test_qtest.py -k D19"
 SNAPSHOT = "tests/guest/test_snapshot.py"
 
 FAULTS = [
@@ -241,26 +244,33 @@ FAULTS = [
     Fault("a large range that is empty is given back all the same",
           "virtio-mem-job.c",
           "    if (!job->type->empty_size || left <= piece) {",
-          "    if (true) {"),
+          "    if (true) {", HOST),
     Fault("the piece with the first page in use is passed by",
           "virtio-mem-job.c", "QEMU_ALIGN_DOWN(empty, piece)",
-          "QEMU_ALIGN_UP(empty, piece)"),
+          "QEMU_ALIGN_UP(empty, piece)", D19),
     Fault("pages in memory are not in use", "virtio-mem-pagemap.c",
           ".category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED",
-          ".category_anyof_mask = PAGE_SWAPPED"),
+          ".category_anyof_mask = PAGE_SWAPPED", D19),
     Fault("pages that others wrote are not in use", "virtio-mem-pagemap.c",
-          "if (qemu_ram_get_fd(rb) >= 0 || qemu_ram_is_shared(rb)) {",
-          "if (false) {"),
+          "return qemu_ram_get_fd(rb) < 0 && !qemu_ram_is_shared(rb);",
+          "return true;", D19),
+    Fault("pages that are swapped out are not in use", "virtio-mem-pagemap.c",
+          ".category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED",
+          ".category_anyof_mask = PAGE_PRESENT", HOST),
+    device("a device that goes leaves the pagemap open",
+           "    virtio_mem_pagemap_close(vmem);\n", "",
+           "tests/guest/test_hotplug.py"),
     Fault("a kernel without PAGEMAP_SCAN has nothing in use",
           "virtio-mem-pagemap.c",
           "ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < 0",
-          "ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < -1"),
+          "ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < -1", HOST),
     device("the guest is not notified of answers that go before a job",
            "    if (handled > virtio_mem_job_is_running(vmem)) {",
-           "    if (handled && !virtio_mem_job_is_running(vmem)) {"),
+           "    if (handled && !virtio_mem_job_is_running(vmem)) {",
+           "tests/qtest/test_qtest.py -k does_not_wait"),
     device("a turn that answered nothing notifies the guest",
            "    if (handled > virtio_mem_job_is_running(vmem)) {",
-           "    if (true) {"),
+           "    if (true) {", "tests/qtest/test_qtest.py -k storm"),
 
     # Blocks
     Fault("UNPLUG_ALL counts blocks in 16 bits", "virtio-mem-blocks.c",
@@ -307,24 +317,24 @@ FAULTS = [
               "    QLIST_REMOVE"),
     listeners("who begins to listen is not told what there is",
               "    ret = for_each_extent(vmem, rdl->section, true, "
-              "populate_extent, rdl);\n    if (ret) {\n        error_report(",
-              "    ret = 0;\n    if (ret) {\n        error_report("),
+              "populate_extent, rdl);\n    report_unmapped(",
+              "    ret = 0;\n    report_unmapped("),
     listeners("an objection to what there is goes unsaid",
               "    if (ret) {\n        error_report(",
               "    if (false) {\n        error_report(", LISTENER),
-    request("listeners keep what an UNPLUG gave back in part",
-            "        ret = virtio_mem_notify_populate(vmem, offset, size);\n",
-            "        ret = 0;\n"),
-    request("listeners keep what an UNPLUG_ALL gave back in part",
-            "        warn_if_unmapped(vmem, "
-            "virtio_mem_notify_populate_all(vmem));\n", ""),
+    request("listeners keep what was given back in part",
+            "    virtio_mem_notify_replaced(vmem, offset, size);\n", "", HOST),
     request("listeners hear twice of what was not given back",
-            """        warn_if_unmapped(vmem, virtio_mem_notify_populate_all(vmem));
-        virtio_mem_memslots_update(vmem);
+            """    virtio_mem_notify_replaced(vmem, offset, size);
+    virtio_mem_memslots_update(vmem);
 """,
-            """        virtio_mem_memslots_update(vmem);
-        warn_if_unmapped(vmem, virtio_mem_notify_populate_all(vmem));
-"""),
+            """    virtio_mem_memslots_update(vmem);
+    virtio_mem_notify_replaced(vmem, offset, size);
+""", HOST),
+    listeners("who can't map again keeps others from it",
+              "    report_unmapped(part, rdl->notify_populate(rdl, part));\n"
+              "    return 0;",
+              "    return rdl->notify_populate(rdl, part);", HOST),
     request("an objecting listener is ignored",
             "if (virtio_mem_notify_populate(vmem, offset, size)) {",
             "if (virtio_mem_notify_populate(vmem, offset, size) && false) {"),
@@ -369,9 +379,11 @@ FAULTS = [
     request("listeners are not told of an UNPLUG",
             "    virtio_mem_notify_discard(vmem, offset, size);\n", ""),
     request("memory is discarded before its slot is hidden",
-            "    virtio_mem_memslots_hide(vmem, range.offset, range.size);\n",
-            "    virtio_mem_discard(vmem, range.offset, range.size);\n"
-            "    virtio_mem_memslots_hide(vmem, range.offset, range.size);\n"),
+            "    virtio_mem_memslots_hide(vmem, offset, size);\n"
+            "    return start_job(",
+            "    virtio_mem_discard(vmem, offset, size);\n"
+            "    virtio_mem_memslots_hide(vmem, offset, size);\n"
+            "    return start_job("),
     Fault("a target's listeners are not told", "virtio-mem-migration.c",
           "        ret = virtio_mem_notify_populate_all(vmem);\n", "",
           LISTENER),

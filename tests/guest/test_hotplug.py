@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Our device added to and removed from a running guest with our driver."""
 
+import os
+from pathlib import Path
+
 import pytest
 from qemu.qmp import QMPError
 
@@ -28,17 +31,25 @@ def remove(vm):
     vm.qmp("object-del", id="m1")
 
 
+def pagemaps(vm):
+    """How many files of this kind QEMU has open."""
+    names = [os.readlink(file) for file in Path(f"/proc/{vm.pid}/fd").iterdir()]
+    return sum(name.endswith("/pagemap") for name in names)
+
+
 @pytest.mark.parametrize("machine", MACHINES)
 def test_add_and_remove(boot, machine):
-    """Use a hot-plugged device, remove it, and use the next one."""
+    """Use a hot-plugged device, remove it with all it had, use the next one."""
     vm = boot(Device("vm0", GIB), **MACHINES[machine])
     vm.resize_exact(vm0=256 * MIB)
+    before = pagemaps(vm)
     for size in (GIB, 130 * MIB):
         add(vm, machine)
         vm.resize_exact(hot=size)
         vm.resize_exact(hot=0)
         remove(vm)
         assert list(vm.devices()) == ["vm0"]
+        assert pagemaps(vm) == before
     vm.resize_exact(vm0=0)
 
 

@@ -81,18 +81,27 @@ def test_reset_waits_for_nothing(reset, trouble, host):
     assert host.says("filling")
 
 
+def test_answer_does_not_wait(host):
+    """Notify the guest of an answer while the host gets stuck with the next."""
+    host.begin("slow")
+    check_case(case("prealloc-behind-another-request"))
+    assert host.says("filling")
+
+
 @pytest.mark.parametrize("name", [
     "D19-unplug-finds-all-that-is-in-use",
     "D19-unplug-all-finds-all-that-is-in-use"])
-def test_old_host(name, host):
-    """Find memory in use also where the kernel does not help."""
-    host.begin("old")
+@pytest.mark.parametrize("condition", ["old", "swaps", "loaded"])
+def test_host_finds_all(condition, name, host):
+    """Find memory in use whatever the kernel does, and in the thread as well."""
+    host.begin(condition)
     check_case(case(name))
 
 
 @pytest.mark.parametrize("name", [
     "listener-of-what-the-host-keeps",
-    "listener-of-slots-that-the-host-keeps"])
+    "listener-of-slots-that-the-host-keeps",
+    "listener-that-can-not-map-again"])
 def test_host_that_keeps_memory(name, host):
     """Tell listeners to map what could not be given back."""
     # The case lets the host keep memory, once there is a device.

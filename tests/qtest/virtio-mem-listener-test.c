@@ -321,35 +321,57 @@ static void test_refused_memslots(QVirtioMem *mem, const void *row)
     assert_three_told(mem);
 }
 
+/* What the host keeps, if it is one that does so: see tests/host.c */
+
 /*
- * This test checks that listeners map anew what may have been given back in
- * part, and of which they hear nothing where that worked.
+ * This test checks that a listener maps anew what may have been given back in
+ * part, the only extent of a slot as well as several.
  */
 static void test_kept(QVirtioMem *mem, const void *row)
 {
     const char *path = PATH("one");
-    uint16_t answer = VIRTIO_MEM_RESP_ACK;
-    uint64_t anew = 0;
+    bool keeps;
+    uint16_t answer;
 
-    plug_pattern(mem);
-    assert_counts(mem, path, 3, 0);
-    if (let_host_keep_memory(true)) {
-        answer = VIRTIO_MEM_RESP_BUSY;
-        anew = 1;
-    }
-    g_assert_cmpuint(unplug(mem, 4, 3), ==, answer);
-    assert_counts(mem, path, 3 + anew, 1);
-    assert_told(mem, path);
-    g_assert_cmpuint(unplug_all(mem), ==, answer);
-    assert_counts(mem, path, 3 + 4 * anew, 4);
+    assert_ack(plug(mem, 4, 4));
+    keeps = let_host_keep_memory(true);
+    answer = keeps ? VIRTIO_MEM_RESP_BUSY : VIRTIO_MEM_RESP_ACK;
+    g_assert_cmpuint(unplug(mem, 4, 4), ==, answer);
+    assert_counts(mem, path, keeps ? 2 : 1, 1);
     assert_told(mem, path);
 
-    /* One that can't is not waited for. */
-    set_refuse(mem, path, 0);
+    assert_ack(plug(mem, 9, 2));
+    assert_ack(plug(mem, 12, 1));
     g_assert_cmpuint(unplug_all(mem), ==, answer);
+    assert_counts(mem, path, keeps ? 7 : 3, keeps ? 4 : 3);
+    assert_told(mem, path);
     let_host_keep_memory(false);
     assert_ack(unplug_all(mem));
-    assert_text(mem, path, "populated", "");
+    assert_told(mem, path);
+}
+
+/* This test checks that one that can't map anew leaves others theirs. */
+static void test_kept_and_refused(QVirtioMem *mem, const void *row)
+{
+    int i;
+
+    plug_pattern(mem);
+    if (!let_host_keep_memory(true)) {
+        return;
+    }
+    set_refuse(mem, PATH("two"), 0);
+    assert_busy(unplug(mem, 4, 4));
+    assert_busy(unplug_all(mem));
+    assert_text(mem, PATH("two"), "populated", "");
+    assert_told(mem, PATH("one"));
+    assert_told(mem, PATH("three"));
+    set_refuse(mem, PATH("two"), NEVER);
+    assert_busy(unplug_all(mem));
+    let_host_keep_memory(false);
+    assert_ack(unplug_all(mem));
+    for (i = 0; i < ARRAY_SIZE(three); i++) {
+        assert_text(mem, three[i], "populated", "");
+    }
 }
 
 /*
@@ -452,6 +474,8 @@ static const Case listener_cases[] = {
       .machine = LISTENER("one", "") },
     { "listener-of-slots-that-the-host-keeps", test_kept,
       .device = SLOTS, .machine = LISTENER("one", ",mapped-only=on") },
+    { "listener-that-can-not-map-again", test_kept_and_refused,
+      .machine = THREE },
     { "listener-of-first-and-last-block", test_ends,
       .machine = LISTENER("one", "") },
     { "listener-of-the-end", test_ends,

@@ -87,6 +87,28 @@ static void test_prealloc_reset(QVirtioMem *mem, const void *row)
     g_assert_cmphex(host_resident(mem), ==, BLOCK);
 }
 
+/* This test checks that an answer does not wait for a long PLUG behind it. */
+static void test_prealloc_behind_another(QVirtioMem *mem, const void *row)
+{
+    struct virtio_mem_req req;
+    QVirtioMemPending first, second;
+
+    set_requested(mem, REGION);
+    qvirtqueue_reset_pool(mem->vq);
+    req = qvirtio_mem_req(VIRTIO_MEM_REQ_STATE, mem->addr, REGION_NB);
+    first = qvirtio_mem_offer(mem, &req, &qvirtio_mem_plain);
+    req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG, mem->addr, REGION_NB);
+    second = qvirtio_mem_offer(mem, &req, &qvirtio_mem_plain);
+    qvirtio_mem_take_irq(mem, QVIRTIO_MEM_QUEUE_IRQ);
+    qvirtio_mem_kick(mem);
+    wait_until_host_is_stuck();
+    assert_ack(qvirtio_mem_finish(mem, &first).type);
+    g_assert_true(qvirtio_mem_take_irq(mem, QVIRTIO_MEM_QUEUE_IRQ));
+    let_host_go_on();
+    assert_ack(qvirtio_mem_finish(mem, &second).type);
+    g_assert_cmphex(host_resident(mem), ==, REGION);
+}
+
 /* dynamic-memslots */
 
 /* Which slots the guest can reach, a digit for each, named as tools read it */
@@ -209,6 +231,8 @@ static const Case option_cases[] = {
       .device = DEFAULT_DEVICE ",prealloc=on", .row = device_reset },
     { "prealloc-and-a-system-reset-in-the-middle", test_prealloc_reset,
       .device = DEFAULT_DEVICE ",prealloc=on", .row = system_reset },
+    { "prealloc-behind-another-request", test_prealloc_behind_another,
+      .device = DEFAULT_DEVICE ",prealloc=on" },
     { "prealloc-with-dynamic-memslots", test_prealloc,
       .device = DEFAULT_DEVICE ",prealloc=on,dynamic-memslots=on" },
     { "memslots-follow-what-is-plugged", test_memslots,

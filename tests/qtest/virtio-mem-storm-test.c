@@ -199,9 +199,11 @@ static void test_kicks(QVirtioMem *mem, const void *row)
 
     plug_pattern(mem);
     before = picture(mem);
+    qvirtio_mem_take_irq(mem, QVIRTIO_MEM_QUEUE_IRQ);
     for (i = 0; i < 10000; i++) {
         qvirtio_mem_kick(mem);
     }
+    g_assert_false(qvirtio_mem_take_irq(mem, QVIRTIO_MEM_QUEUE_IRQ));
     assert_unchanged(mem, before);
     assert_usable_after_reset(mem);
 }

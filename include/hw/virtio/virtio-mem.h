@@ -142,6 +142,7 @@ struct VirtIOMEM {
     VirtIOMEMMemslots memslots;
     VirtIOMEMJob job;
     int pagemap_fd;                     /* -1: none.  Realized */
+    bool pagemap_was_tried;             /* to open.  Realized */
     VirtIOMEMStream stream;
     bool loaded;                        /* since the last system reset */
 
@@ -252,7 +253,8 @@ struct VirtIOMEMJobType {
     int (*undo)(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
     /*
      * Makes the result known, in the main loop: all of the range is done, or
-     * @ret says why not.  Returns the type of the response to the guest.
+     * @ret says why not, and the range is what was tried until then.  Returns
+     * the type of the response to the guest.
      */
     uint16_t (*finish)(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
                        int ret);
@@ -335,7 +337,11 @@ int coroutine_mixed_fn virtio_mem_prealloc_plugged(VirtIOMEM *vmem);
 
 /* virtio-mem-pagemap.c: nothing of it needs the BQL */
 
-/* Opens it as long as the device is realized, where it is of use. */
+/*
+ * Opens it, once, where it is of use; to be called before each use.  Not at the
+ * start: a QEMU that gives up the rights of root must not keep a file that
+ * tells root where in the host its pages are.
+ */
 void virtio_mem_pagemap_open(VirtIOMEM *vmem);
 void virtio_mem_pagemap_close(VirtIOMEM *vmem);
 bool virtio_mem_pagemap_is_open(const VirtIOMEM *vmem);
@@ -414,7 +420,14 @@ void virtio_mem_discard_class_init(ObjectClass *klass);
  */
 int virtio_mem_notify_populate(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 
-/* As above, of everything that is plugged, without a way back. */
+/*
+ * Tells all listeners that what is plugged of [offset, offset + size) may be
+ * other memory than before.  What one cannot map is reported, and no more.
+ */
+void virtio_mem_notify_replaced(VirtIOMEM *vmem, uint64_t offset,
+                                uint64_t size);
+
+/* Tells all listeners of all that is plugged, without a way back. */
 int virtio_mem_notify_populate_all(VirtIOMEM *vmem);
 
 /* Tells all listeners that [offset, offset + size) was discarded. */
