@@ -4,10 +4,18 @@
 from testvm import GIB, MIB
 
 
-def test_busy_while_shrinking(boot, host):
-    """Try again until the host takes the memory back."""
+def boot_and_use(boot):
+    """A machine that once used all it has: the host is not asked for less."""
     vm = boot()
     vm.resize_exact(vm0=GIB)
+    vm.guest.hold("all", GIB + 128 * MIB)
+    vm.guest.drop("all")
+    return vm
+
+
+def test_busy_while_shrinking(boot, host):
+    """Try again until the host takes the memory back."""
+    vm = boot_and_use(boot)
     host.begin("keeps-memory")
     vm.resize("vm0", 130 * MIB)
     vm.wait_for_log("the host is busy")
@@ -18,8 +26,7 @@ def test_busy_while_shrinking(boot, host):
 
 def test_busy_while_turning_round(boot, host):
     """Use memory again that the host did not take back."""
-    vm = boot()
-    vm.resize_exact(vm0=GIB)
+    vm = boot_and_use(boot)
     host.begin("keeps-memory")
     vm.resize("vm0", 0)
     vm.wait_for_log("the host is busy")
