@@ -350,7 +350,10 @@ static void test_kept(QVirtioMem *mem, const void *row)
     assert_told(mem, path);
 }
 
-/* This test checks that one that can't map anew leaves others theirs. */
+/*
+ * This test checks that one that can't map anew leaves others theirs, and that
+ * who has another part of the memory hears of none of it.
+ */
 static void test_kept_and_refused(QVirtioMem *mem, const void *row)
 {
     int i;
@@ -365,6 +368,7 @@ static void test_kept_and_refused(QVirtioMem *mem, const void *row)
     assert_text(mem, PATH("two"), "populated", "");
     assert_told(mem, PATH("one"));
     assert_told(mem, PATH("three"));
+    assert_counts(mem, PATH("far"), 0, 0);
     set_refuse(mem, PATH("two"), NEVER);
     assert_busy(unplug_all(mem));
     let_host_keep_memory(false);
@@ -475,7 +479,7 @@ static const Case listener_cases[] = {
     { "listener-of-slots-that-the-host-keeps", test_kept,
       .device = SLOTS, .machine = LISTENER("one", ",mapped-only=on") },
     { "listener-that-can-not-map-again", test_kept_and_refused,
-      .machine = THREE },
+      .machine = THREE LISTENER("far", ",offset=512M") },
     { "listener-of-first-and-last-block", test_ends,
       .machine = LISTENER("one", "") },
     { "listener-of-the-end", test_ends,
