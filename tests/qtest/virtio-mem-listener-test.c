@@ -479,7 +479,7 @@ static const Case listener_cases[] = {
     { "listener-of-slots-that-the-host-keeps", test_kept,
       .device = SLOTS, .machine = LISTENER("one", ",mapped-only=on") },
     { "listener-that-can-not-map-again", test_kept_and_refused,
-      .machine = THREE LISTENER("far", ",offset=512M") },
+      .machine = LISTENER("far", ",offset=512M") THREE },
     { "listener-of-first-and-last-block", test_ends,
       .machine = LISTENER("one", "") },
     { "listener-of-the-end", test_ends,
