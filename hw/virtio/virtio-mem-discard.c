@@ -140,16 +140,23 @@ static int replace_extent(MemoryRegionSection *part, void *opaque)
     return 0;
 }
 
-void virtio_mem_notify_replaced(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+/* Calls @fn for each listener's part of what is plugged in a range. */
+static void for_each_listener(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
+                              ExtentFn *fn)
 {
     RamDiscardListener *rdl;
     MemoryRegionSection part;
 
     QLIST_FOREACH(rdl, &vmem->discard_listeners, next) {
         if (section_cut(rdl->section, offset, size, &part)) {
-            for_each_extent(vmem, &part, true, replace_extent, rdl);
+            for_each_extent(vmem, &part, true, fn, rdl);
         }
     }
+}
+
+void virtio_mem_notify_replaced(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    for_each_listener(vmem, offset, size, replace_extent);
 }
 
 int virtio_mem_notify_populate_all(VirtIOMEM *vmem)
@@ -168,14 +175,7 @@ int virtio_mem_notify_populate_all(VirtIOMEM *vmem)
 
 void virtio_mem_notify_discard(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
 {
-    RamDiscardListener *rdl;
-    MemoryRegionSection part;
-
-    QLIST_FOREACH(rdl, &vmem->discard_listeners, next) {
-        if (section_cut(rdl->section, offset, size, &part)) {
-            rdl->notify_discard(rdl, &part);
-        }
-    }
+    for_each_listener(vmem, offset, size, discard_extent);
 }
 
 void virtio_mem_notify_discard_all(VirtIOMEM *vmem)

@@ -142,8 +142,7 @@ static uint16_t job_finish(VirtIOMEM *vmem)
     const VirtIOMEMJobType *type = job->type;
 
     job->type = NULL;
-    return type->finish(vmem, job->offset, job->ret ? job->done : job->size,
-                        job->ret);
+    return type->finish(vmem, job->offset, job->done, job->ret);
 }
 
 bool virtio_mem_job_start(VirtIOMEM *vmem, const VirtIOMEMJobType *type,

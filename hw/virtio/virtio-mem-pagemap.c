@@ -13,7 +13,6 @@
 #include <sys/ioctl.h>
 #include "exec/cpu-common.h"
 #include "hw/virtio/virtio-mem.h"
-#include "trace.h"
 
 /* As in linux/fs.h, which has them since Linux 6.7 */
 typedef struct PageRegion {

@@ -372,10 +372,6 @@ static const Case plug_cases[] = {
     { "D50-an-error-goes-before-a-nack", test_error_before_nack },
 };
 
-#define HUGE_BACKEND \
-    "-m maxmem=256G " \
-    "-object memory-backend-ram,id=huge,size=160G,reserve=off"
-
 static const Case unplug_cases[] = {
     { "D35-unplug-unplugs-exactly-its-blocks", test_unplug_acks },
     { "D35-unplug-reaches-both-ends-of-the-region", test_unplug_ends },
@@ -389,7 +385,7 @@ static const Case unplug_cases[] = {
       test_unplug_all_counts },
     { "D41-unplug-all-unplugs-more-blocks-than-16-bits-count",
       test_unplug_all_of_many,
-      "memdev=huge,block-size=2M,requested-size=160G", HUGE_BACKEND },
+      HUGE_DEVICE, HUGE_BACKEND("ram") },
     { "D42-unplug-all-fits-the-usable-region-to-the-target",
       test_unplug_all_fits_usable },
 };

@@ -127,16 +127,6 @@ static void test_unplug_all_discards_region(QVirtioMem *mem, const void *row)
 
 /* Large regions, of which little is in use */
 
-#define HUGE_DEVICE "memdev=huge,block-size=2M,requested-size=160G"
-#define HUGE_BACKEND \
-    "-m maxmem=256G " \
-    "-object memory-backend-ram,id=huge,size=160G,reserve=off"
-#define HUGE_MEMFD \
-    "-m maxmem=256G " \
-    "-object memory-backend-memfd,id=huge,size=160G,reserve=off"
-#define HUGE_SHARED \
-    "-m maxmem=256G " \
-    "-object memory-backend-ram,id=huge,size=160G,reserve=off,share=on"
 #define HUGE_NB         ((int)(160 * GiB / BLOCK))
 #define MANY            32767           /* blocks of a request */
 
@@ -276,17 +266,18 @@ static const Case memory_cases[] = {
       test_unplug_all_discards, DEFAULT_DEVICE ",memdev=shared",
       SHARED_BACKEND },
     { "D19-unplug-finds-all-that-is-in-use", test_unplug_finds_all,
-      HUGE_DEVICE, HUGE_BACKEND },
+      HUGE_DEVICE, HUGE_BACKEND("ram") },
     { "D19-unplug-all-finds-all-that-is-in-use", test_unplug_all_finds_all,
-      HUGE_DEVICE, HUGE_BACKEND },
+      HUGE_DEVICE, HUGE_BACKEND("ram") },
     { "D19-unplug-finds-all-that-is-in-use-of-a-memfd", test_unplug_finds_all,
-      HUGE_DEVICE, HUGE_MEMFD },
+      HUGE_DEVICE, HUGE_BACKEND("memfd") },
     { "D19-unplug-finds-all-that-is-in-use-of-shared-memory",
-      test_unplug_finds_all, HUGE_DEVICE, HUGE_SHARED },
+      test_unplug_finds_all, HUGE_DEVICE,
+      HUGE_BACKEND("ram") ",share=on" },
     { "D19-unplug-finds-all-that-others-wrote", test_shared_finds_all,
-      HUGE_DEVICE, HUGE_MEMFD },
+      HUGE_DEVICE, HUGE_BACKEND("memfd") },
     { "unplug-asks-no-host-for-what-is-empty", test_nothing_in_use,
-      HUGE_DEVICE, HUGE_BACKEND },
+      HUGE_DEVICE, HUGE_BACKEND("ram") },
     { "D20-requests-keep-contents-of-other-blocks",
       test_neighbours_keep_bytes },
     { "D20-a-lower-target-takes-nothing-away", test_target_takes_nothing },

@@ -28,6 +28,12 @@
     "-object memory-backend-ram,id=ram0,size=128M " \
     "-numa node,nodeid=0,memdev=ram0 -numa node,nodeid=1"
 
+/* A device of 160 GiB, with a backend of this type; options may follow */
+#define HUGE_DEVICE "memdev=huge,block-size=2M,requested-size=160G"
+#define HUGE_BACKEND(type) \
+    "-m maxmem=256G " \
+    "-object memory-backend-" type ",id=huge,size=160G,reserve=off"
+
 /* Cases (virtio-mem-test.c) */
 
 typedef void CaseFunc(QVirtioMem *mem, const void *row);

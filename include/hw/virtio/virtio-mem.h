@@ -430,7 +430,10 @@ void virtio_mem_notify_replaced(VirtIOMEM *vmem, uint64_t offset,
 /* Tells all listeners of all that is plugged, without a way back. */
 int virtio_mem_notify_populate_all(VirtIOMEM *vmem);
 
-/* Tells all listeners that [offset, offset + size) was discarded. */
+/*
+ * Tells all listeners that [offset, offset + size) was discarded, before it
+ * stops being plugged.
+ */
 void virtio_mem_notify_discard(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 
 /* Tells all listeners that everything plugged was discarded. */
