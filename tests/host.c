@@ -12,6 +12,7 @@
  *   old           has no PAGEMAP_SCAN, as before Linux 6.7
  *   swaps         finds only swapped pages with PAGEMAP_SCAN, whatever it finds
  *   loaded        takes 2 ms for each MADV_DONTNEED
+ *   no-thread     lets QEMU begin no thread
  *
  * and a symbolic link "hpage_pmd_size" takes the place of the kernel's file of
  * this name, also when it leads nowhere.
@@ -22,6 +23,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -92,6 +94,15 @@ int ioctl(int fd, unsigned long request, ...)
 	if (is_pagemap_scan && is("swaps") && !(arg[anyof] & swapped))
 		return 0;
 	return real(fd, request, arg);
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+		   void *(*start)(void *), void *argument)
+{
+	int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
+		    void *) = dlsym(RTLD_NEXT, "pthread_create");
+
+	return is("no-thread") ? EAGAIN : real(thread, attr, start, argument);
 }
 
 /* What GLib reads files with */

@@ -17,6 +17,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
+#include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "qemu/timer.h"
@@ -135,6 +136,33 @@ static void *job_thread(void *opaque)
     return NULL;
 }
 
+/*
+ * The thread begins with the first job that needs it: most devices need none.
+ * qemu_thread_create() would end QEMU where the host has no thread left; here
+ * the job fails, and the guest asks again.
+ */
+static bool job_has_thread(VirtIOMEM *vmem)
+{
+    VirtIOMEMJob *job = &vmem->job;
+    g_autoptr(GError) err = NULL;
+    sigset_t all, before;
+
+    if (job->thread) {
+        return true;
+    }
+    /* Signals are for the main thread. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    job->thread = g_thread_try_new("virtio-mem", job_thread, vmem, &err);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!job->thread) {
+        warn_report_once("virtio-mem '%s': requests that take long wait for a "
+                         "thread of the host: %s", virtio_mem_name(vmem),
+                         err->message);
+    }
+    return job->thread;
+}
+
 /* Leaves no job, and returns the type of the response. */
 static uint16_t job_finish(VirtIOMEM *vmem)
 {
@@ -161,11 +189,14 @@ bool virtio_mem_job_start(VirtIOMEM *vmem, const VirtIOMEMJobType *type,
 
     if (type->often_quick) {
         vmem->looked_ns = job_work(vmem, MOMENT_NS, type->piece_size(vmem));
-        if (job_is_over(job)) {
-            job_conclude(vmem);
-            *response = job_finish(vmem);
-            return true;
-        }
+    }
+    if (!job_is_over(job) && !job_has_thread(vmem)) {
+        job->ret = -EAGAIN;
+    }
+    if (job_is_over(job)) {
+        job_conclude(vmem);
+        *response = job_finish(vmem);
+        return true;
     }
     trace_virtio_mem_job_thread(offset, size, job->done);
     job->elem = elem;
@@ -252,9 +283,6 @@ void virtio_mem_job_init(VirtIOMEM *vmem)
     job->bh = virtio_bh_new_guarded(DEVICE(vmem), virtio_mem_job_bh, vmem);
     qemu_sem_init(&job->begin, 0);
     qemu_sem_init(&job->end, 0);
-    /* Now, as QEMU ends when it can't have a thread. */
-    qemu_thread_create(&job->thread, "virtio-mem", job_thread, vmem,
-                       QEMU_THREAD_JOINABLE);
 }
 
 void virtio_mem_job_destroy(VirtIOMEM *vmem)
@@ -262,8 +290,10 @@ void virtio_mem_job_destroy(VirtIOMEM *vmem)
     VirtIOMEMJob *job = &vmem->job;
 
     virtio_mem_job_settle(vmem, false);
-    qemu_sem_post(&job->begin);
-    qemu_thread_join(&job->thread);
+    if (job->thread) {
+        qemu_sem_post(&job->begin);
+        g_thread_join(g_steal_pointer(&job->thread));
+    }
     qemu_sem_destroy(&job->begin);
     qemu_sem_destroy(&job->end);
     qemu_bh_delete(job->bh);

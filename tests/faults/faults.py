@@ -264,6 +264,13 @@ FAULTS = [
           "virtio-mem-pagemap.c",
           "ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < 0",
           "ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < -1", HOST),
+    Fault("what no thread could do counts as done", "virtio-mem-job.c",
+          "        job->ret = -EAGAIN;\n",
+          "        job->done = job->size;\n", HOST),
+    Fault("a device that goes leaves its thread", "virtio-mem-job.c",
+          """        qemu_sem_post(&job->begin);
+        g_thread_join""", """        g_thread_unref""",
+          "tests/guest/test_hotplug.py"),
     device("the guest is not notified of answers that go before a job",
            "    if (handled > virtio_mem_job_is_running(vmem)) {",
            "    if (handled && !virtio_mem_job_is_running(vmem)) {",

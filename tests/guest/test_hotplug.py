@@ -14,11 +14,11 @@ MACHINES = {"q35": {"machine": "q35", "arguments": ROOT_PORT},
             "pc": {"machine": "pc"}}
 
 
-def add(vm, machine):
+def add(vm, machine, **options):
     bus = "hot-bus" if machine == "q35" else "pci.0"
     vm.qmp("object-add", qom_type="memory-backend-ram", id="m1", size=GIB)
     vm.qmp("device_add", driver="virtio-mem-pci", id="hot", memdev="m1",
-           bus=bus)
+           bus=bus, **options)
 
 
 def remove(vm):
@@ -31,10 +31,14 @@ def remove(vm):
     vm.qmp("object-del", id="m1")
 
 
-def pagemaps(vm):
-    """How many files of this kind QEMU has open."""
-    names = [os.readlink(file) for file in Path(f"/proc/{vm.pid}/fd").iterdir()]
-    return sum(name.endswith("/pagemap") for name in names)
+def held(vm):
+    """How many pagemaps, and threads of their own, devices of QEMU have."""
+    process = Path(f"/proc/{vm.pid}")
+    files = [os.readlink(file) for file in (process / "fd").iterdir()]
+    threads = [(task / "comm").read_text()
+               for task in (process / "task").iterdir()]
+    return (sum(name.endswith("/pagemap") for name in files),
+            sum(name == "virtio-mem\n" for name in threads))
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -42,14 +46,15 @@ def test_add_and_remove(boot, machine):
     """Use a hot-plugged device, remove it with all it had, use the next one."""
     vm = boot(Device("vm0", GIB), **MACHINES[machine])
     vm.resize_exact(vm0=256 * MIB)
-    before = pagemaps(vm)
+    before = held(vm)
     for size in (GIB, 130 * MIB):
-        add(vm, machine)
+        add(vm, machine, prealloc=True)
         vm.resize_exact(hot=size)
+        assert held(vm)[1] == before[1] + 1
         vm.resize_exact(hot=0)
         remove(vm)
         assert list(vm.devices()) == ["vm0"]
-        assert pagemaps(vm) == before
+        assert held(vm) == before
     vm.resize_exact(vm0=0)
 
 

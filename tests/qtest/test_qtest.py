@@ -108,6 +108,14 @@ def test_host_that_keeps_memory(name, host):
     check_case(case(name))
 
 
+@pytest.mark.parametrize("name", ["prealloc-waits-for-a-thread",
+                                  "unplug-waits-for-a-thread"])
+def test_host_without_threads(name, host):
+    """Answer BUSY to what takes long as long as no thread can be had."""
+    # The case lets the host have none, once there is a device.
+    check_case(case(name))
+
+
 @pytest.mark.skipif(LINUX < (6, 7), reason="needs PAGEMAP_SCAN of Linux 6.7")
 def test_host_is_not_asked(host):
     """Pass by large ranges that are empty, even if the host takes none back."""

@@ -334,7 +334,7 @@ static void test_kept(QVirtioMem *mem, const void *row)
     uint16_t answer;
 
     assert_ack(plug(mem, 4, 4));
-    keeps = let_host_keep_memory(true);
+    keeps = host_begins("keeps-memory");
     answer = keeps ? VIRTIO_MEM_RESP_BUSY : VIRTIO_MEM_RESP_ACK;
     g_assert_cmpuint(unplug(mem, 4, 4), ==, answer);
     assert_counts(mem, path, keeps ? 2 : 1, 1);
@@ -345,7 +345,7 @@ static void test_kept(QVirtioMem *mem, const void *row)
     g_assert_cmpuint(unplug_all(mem), ==, answer);
     assert_counts(mem, path, keeps ? 7 : 3, keeps ? 4 : 3);
     assert_told(mem, path);
-    let_host_keep_memory(false);
+    host_ends("keeps-memory");
     assert_ack(unplug_all(mem));
     assert_told(mem, path);
 }
@@ -359,7 +359,7 @@ static void test_kept_and_refused(QVirtioMem *mem, const void *row)
     int i;
 
     plug_pattern(mem);
-    if (!let_host_keep_memory(true)) {
+    if (!host_begins("keeps-memory")) {
         return;
     }
     set_refuse(mem, PATH("two"), 0);
@@ -371,7 +371,7 @@ static void test_kept_and_refused(QVirtioMem *mem, const void *row)
     assert_counts(mem, PATH("far"), 0, 0);
     set_refuse(mem, PATH("two"), NEVER);
     assert_busy(unplug_all(mem));
-    let_host_keep_memory(false);
+    host_ends("keeps-memory");
     assert_ack(unplug_all(mem));
     for (i = 0; i < ARRAY_SIZE(three); i++) {
         assert_text(mem, three[i], "populated", "");

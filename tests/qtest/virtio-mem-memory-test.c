@@ -190,7 +190,7 @@ static void test_nothing_in_use(QVirtioMem *mem, const void *row)
     bool keeps;
 
     plug_huge(mem);
-    keeps = let_host_keep_memory(true);
+    keeps = host_begins("keeps-memory");
     unplug_huge(mem);
     assert_ack(unplug_all(mem));
     plug_huge(mem);
@@ -199,10 +199,31 @@ static void test_nothing_in_use(QVirtioMem *mem, const void *row)
     if (keeps) {
         assert_busy(unplug_all(mem));
         assert_busy(unplug(mem, 2 * MANY, HUGE_NB - 2 * MANY));
-        let_host_keep_memory(false);
+        host_ends("keeps-memory");
     }
     assert_ack(unplug_all(mem));
     assert_zero(mem, 70000);
+}
+
+/* This test checks that an UNPLUG can wait for a thread, and loses nothing. */
+static void test_unplug_without_thread(QVirtioMem *mem, const void *row)
+{
+    int i;
+
+    set_requested(mem, REGION);
+    assert_ack(plug(mem, 0, REGION_NB));
+    for (i = 0; i < REGION_NB; i++) {
+        stamp(mem, i, i);
+    }
+    if (host_begins("loaded") && host_begins("no-thread")) {
+        assert_busy(unplug(mem, 0, REGION_NB));
+        assert_busy(unplug_all(mem));
+        assert_plugged(mem, 0, REGION_NB);
+        assert_stamp(mem, REGION_NB - 1, REGION_NB - 1);
+        host_ends("no-thread");
+    }
+    assert_ack(unplug(mem, 0, REGION_NB));
+    g_assert_cmphex(host_resident(mem), ==, 0);
 }
 
 /* The memory of a memfd, as one sees it that QEMU shares it with */
@@ -278,6 +299,7 @@ static const Case memory_cases[] = {
       HUGE_DEVICE, HUGE_BACKEND("memfd") },
     { "unplug-asks-no-host-for-what-is-empty", test_nothing_in_use,
       HUGE_DEVICE, HUGE_BACKEND("ram") },
+    { "unplug-waits-for-a-thread", test_unplug_without_thread },
     { "D20-requests-keep-contents-of-other-blocks",
       test_neighbours_keep_bytes },
     { "D20-a-lower-target-takes-nothing-away", test_target_takes_nothing },

@@ -109,6 +109,20 @@ static void test_prealloc_behind_another(QVirtioMem *mem, const void *row)
     g_assert_cmphex(host_resident(mem), ==, REGION);
 }
 
+/* This test checks that a PLUG that waits for a thread changes nothing. */
+static void test_prealloc_without_thread(QVirtioMem *mem, const void *row)
+{
+    set_requested(mem, REGION);
+    if (host_begins("no-thread")) {
+        assert_busy(plug(mem, 0, REGION_NB));
+        assert_unplugged(mem, 0, REGION_NB);
+        g_assert_cmphex(host_resident(mem), ==, 0);
+        host_ends("no-thread");
+    }
+    assert_ack(plug(mem, 0, REGION_NB));
+    g_assert_cmphex(host_resident(mem), ==, REGION);
+}
+
 /* dynamic-memslots */
 
 /* Which slots the guest can reach, a digit for each, named as tools read it */
@@ -232,6 +246,8 @@ static const Case option_cases[] = {
     { "prealloc-and-a-system-reset-in-the-middle", test_prealloc_reset,
       .device = DEFAULT_DEVICE ",prealloc=on", .row = system_reset },
     { "prealloc-behind-another-request", test_prealloc_behind_another,
+      .device = DEFAULT_DEVICE ",prealloc=on" },
+    { "prealloc-waits-for-a-thread", test_prealloc_without_thread,
       .device = DEFAULT_DEVICE ",prealloc=on" },
     { "prealloc-with-dynamic-memslots", test_prealloc,
       .device = DEFAULT_DEVICE ",prealloc=on,dynamic-memslots=on" },

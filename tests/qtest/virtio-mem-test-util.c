@@ -367,16 +367,23 @@ void let_host_go_on(void)
     }
 }
 
-bool let_host_keep_memory(bool keep)
+bool host_begins(const char *condition)
 {
-    g_autofree char *condition = host_file("keeps-memory");
+    g_autofree char *file = host_file(condition);
 
-    if (condition && keep) {
-        g_assert_true(g_file_set_contents(condition, "", 0, NULL));
-    } else if (condition) {
-        g_assert_false(g_unlink(condition));
+    if (file) {
+        g_assert_true(g_file_set_contents(file, "", 0, NULL));
     }
-    return condition && keep;
+    return file;
+}
+
+void host_ends(const char *condition)
+{
+    g_autofree char *file = host_file(condition);
+
+    if (file) {
+        g_assert_false(g_unlink(file));
+    }
 }
 
 /* Resets */

@@ -153,8 +153,9 @@ QDict *memory_device(QVirtioMem *mem, const char *id);
 void wait_until_host_is_stuck(void);
 void let_host_go_on(void);
 
-/* Returns whether the host keeps what is given back, from now on. */
-bool let_host_keep_memory(bool keep);
+/* Returns whether the host is in this condition, from now on. */
+bool host_begins(const char *condition);
+void host_ends(const char *condition);
 
 /* Resets */
 

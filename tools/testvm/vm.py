@@ -62,6 +62,17 @@ class Device:
                 "-device", f"virtio-mem-pci,{text}"]
 
 
+def _accel():
+    """
+    The accelerator that ACCEL names.  With a thread for each CPU, TCG sometimes
+    runs an instruction that another CPU just replaced: it forgets the old one
+    before the new one is in memory (notdirty_write() in accel/tcg/cputlb.c).
+    Linux replaces its own while it boots, and panics then ("Oops: int3").
+    """
+    accel = os.environ.get("ACCEL") or "tcg"
+    return "tcg,thread=single" if accel == "tcg" else accel
+
+
 class VM(Migration, Snapshot):
     """
     Use as a context manager: leaving it ends QEMU, and fails when the guest's
@@ -145,8 +156,7 @@ class VM(Migration, Snapshot):
         return str(initrd)
 
     def _qemu_arguments(self):
-        accel = os.environ.get("ACCEL") or "tcg"
-        args = ["-machine", self._machine_type, "-accel", accel,
+        args = ["-machine", self._machine_type, "-accel", _accel(),
                 "-cpu", "max", "-smp", f"{self._cpus},sockets={self._cpus}",
                 "-nodefaults", "-no-reboot", "-chardev",
                 f"file,id=console,path={self.console}",

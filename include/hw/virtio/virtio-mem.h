@@ -91,7 +91,7 @@ enum {
 typedef struct VirtIOMEMJob {
     const VirtIOMEMJobType *type;   /* NULL: there is none.  BQL */
     VirtQueueElement *elem;         /* what waits for the answer.  BQL */
-    QemuThread thread;              /* as long as the device is realized */
+    GThread *thread;                /* NULL until a job needs it.  BQL */
     QemuSemaphore begin;            /* there is a job, or else no device */
     QemuSemaphore end;              /* the thread is through with it */
     QEMUBH *bh;                     /* at the end of a job; realized */
