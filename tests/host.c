@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * host: a host that is short of memory, for one QEMU
+ * host: a host that is short of something, for one QEMU
  *
  * Loaded into QEMU with LD_PRELOAD.  TEST_HOST names a directory; as long as a
  * file of this name stands in it, the host

@@ -111,8 +111,8 @@ static void job_conclude(VirtIOMEM *vmem)
         VIRTIO_MEM_JOB_STOPS) {
         job->ret = -ECANCELED;
     }
-    if (job->ret && job->type->undo) {
-        job->type->undo(vmem, job->offset, job->size);
+    if (job->ret && job->type->undo && job->done) {
+        job->type->undo(vmem, job->offset, job->done);
     }
 }
 
@@ -137,9 +137,9 @@ static void *job_thread(void *opaque)
 }
 
 /*
- * The thread begins with the first job that needs it: most devices need none.
- * qemu_thread_create() would end QEMU where the host has no thread left; here
- * the job fails, and the guest asks again.
+ * The thread begins with the first job that needs it: a device that only gives
+ * memory needs none.  qemu_thread_create() would end QEMU where the host has no
+ * thread left; here the job fails, and the guest asks again.
  */
 static bool job_has_thread(VirtIOMEM *vmem)
 {
@@ -150,8 +150,11 @@ static bool job_has_thread(VirtIOMEM *vmem)
     if (job->thread) {
         return true;
     }
-    /* Signals are for the main thread. */
+    /* Signals are for the main thread, but for those that nobody can block. */
     sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     job->thread = g_thread_try_new("virtio-mem", job_thread, vmem, &err);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

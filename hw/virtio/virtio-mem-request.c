@@ -3,7 +3,7 @@
  *
  * Reads a request, checks it, changes blocks, answers.  Rules of the virtio
  * specification are named Dnn: docs/conformance.md lists their tests.  Each
- * request changes all that it names, or nothing.
+ * request plugs or unplugs all that it names, or nothing.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -168,13 +168,14 @@ static Outcome start_discard(VirtIOMEM *vmem, Request *request,
 }
 
 /*
- * Some of what the host did not take back may be gone all the same, so that
- * listeners map anew what comes in its place; those whose slot was hidden do
- * once it is shown.
+ * All blocks stay plugged, but some of what was tried is gone, @size bytes at
+ * most: listeners map anew what comes in its place, in whole blocks; those
+ * whose slot was hidden do once it is shown.
  */
 static uint16_t discard_failed(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
 {
-    virtio_mem_notify_replaced(vmem, offset, size);
+    virtio_mem_notify_replaced(vmem, offset,
+                               ROUND_UP(size, vmem->block_size));
     virtio_mem_memslots_update(vmem);
     return VIRTIO_MEM_RESP_BUSY;                        /* D34, D39 */
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Our device added to and removed from a running guest with our driver."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -31,14 +32,19 @@ def remove(vm):
     vm.qmp("object-del", id="m1")
 
 
-def held(vm):
-    """How many pagemaps, and threads of their own, devices of QEMU have."""
-    process = Path(f"/proc/{vm.pid}")
-    files = [os.readlink(file) for file in (process / "fd").iterdir()]
-    threads = [(task / "comm").read_text()
-               for task in (process / "task").iterdir()]
-    return (sum(name.endswith("/pagemap") for name in files),
-            sum(name == "virtio-mem\n" for name in threads))
+def pagemaps(vm):
+    """How many files of this kind QEMU has open."""
+    names = [os.readlink(file) for file in Path(f"/proc/{vm.pid}/fd").iterdir()]
+    return sum(name.endswith("/pagemap") for name in names)
+
+
+def threads(vm):
+    """How many of them belong to devices, also those that are just ending."""
+    count = 0
+    for task in Path(f"/proc/{vm.pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            count += (task / "comm").read_text() == "virtio-mem\n"
+    return count
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -46,15 +52,17 @@ def test_add_and_remove(boot, machine):
     """Use a hot-plugged device, remove it with all it had, use the next one."""
     vm = boot(Device("vm0", GIB), **MACHINES[machine])
     vm.resize_exact(vm0=256 * MIB)
-    before = held(vm)
+    before = pagemaps(vm), threads(vm)
     for size in (GIB, 130 * MIB):
         add(vm, machine, prealloc=True)
         vm.resize_exact(hot=size)
-        assert held(vm)[1] == before[1] + 1
+        # Threads that fill memory have the same name, and end.
+        vm.wait_for("its thread", lambda: threads(vm) == before[1] + 1)
         vm.resize_exact(hot=0)
         remove(vm)
         assert list(vm.devices()) == ["vm0"]
-        assert held(vm) == before
+        vm.wait_for("QEMU to be as it was",
+                    lambda: (pagemaps(vm), threads(vm)) == before)
     vm.resize_exact(vm0=0)
 
 

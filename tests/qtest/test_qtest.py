@@ -101,6 +101,7 @@ def test_host_finds_all(condition, name, host):
 @pytest.mark.parametrize("name", [
     "listener-of-what-the-host-keeps",
     "listener-of-slots-that-the-host-keeps",
+    "listener-of-large-blocks-that-the-host-keeps",
     "listener-that-can-not-map-again"])
 def test_host_that_keeps_memory(name, host):
     """Tell listeners to map what could not be given back."""

@@ -350,6 +350,21 @@ static void test_kept(QVirtioMem *mem, const void *row)
     assert_told(mem, path);
 }
 
+/* This test checks that it is whole blocks, also where less was tried. */
+static void test_kept_part(QVirtioMem *mem, const void *row)
+{
+    assert_ack(plug(mem, 1, 2));
+    stamp(mem, 1, 1);
+    if (host_begins("keeps-memory")) {
+        assert_busy(unplug(mem, 1, 2));
+        assert_counts(mem, PATH("one"), 2, 1);
+        assert_told(mem, PATH("one"));
+        host_ends("keeps-memory");
+    }
+    assert_ack(unplug(mem, 1, 2));
+    assert_told(mem, PATH("one"));
+}
+
 /*
  * This test checks that one that can't map anew leaves others theirs, and that
  * who has another part of the memory hears of none of it.
@@ -478,6 +493,9 @@ static const Case listener_cases[] = {
       .machine = LISTENER("one", "") },
     { "listener-of-slots-that-the-host-keeps", test_kept,
       .device = SLOTS, .machine = LISTENER("one", ",mapped-only=on") },
+    { "listener-of-large-blocks-that-the-host-keeps", test_kept_part,
+      .device = "block-size=128M,requested-size=256M",
+      .machine = LISTENER("one", "") },
     { "listener-that-can-not-map-again", test_kept_and_refused,
       .machine = LISTENER("far", ",offset=512M") THREE },
     { "listener-of-first-and-last-block", test_ends,

@@ -205,7 +205,10 @@ static void test_nothing_in_use(QVirtioMem *mem, const void *row)
     assert_zero(mem, 70000);
 }
 
-/* This test checks that an UNPLUG can wait for a thread, and loses nothing. */
+/*
+ * This test checks that an UNPLUG can wait for a thread, which leaves all
+ * blocks plugged, and alone what it did not come to.
+ */
 static void test_unplug_without_thread(QVirtioMem *mem, const void *row)
 {
     int i;

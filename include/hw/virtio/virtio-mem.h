@@ -249,7 +249,7 @@ struct VirtIOMEMJobType {
      * Returns 0 or a negative error.
      */
     int (*work)(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
-    /* Undoes the work on a whole range that failed or stopped; or NULL. */
+    /* Undoes the work on what was tried, as it failed or stopped; or NULL. */
     int (*undo)(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
     /*
      * Makes the result known, in the main loop: all of the range is done, or
