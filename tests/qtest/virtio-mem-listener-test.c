@@ -63,11 +63,12 @@ static char *extents(QVirtioMem *mem, const char *path, char kind)
     uint64_t start = get_property(mem, path, "offset");
     uint64_t end = start + get_property(mem, path, "size");
     uint64_t nb_known = strlen(map), offset, from = start;
+    uint64_t block = mem->block_size;
     GString *text = g_string_new(NULL);
 
-    for (offset = start; offset < end; offset += BLOCK - offset % BLOCK) {
-        uint64_t i = offset / BLOCK;
-        uint64_t next = MIN((i + 1) * BLOCK, end);
+    for (offset = start; offset < end; offset += block - offset % block) {
+        uint64_t i = offset / block;
+        uint64_t next = MIN((i + 1) * block, end);
         bool here = (i < nb_known ? map[i] : '.') == kind;
         bool goes_on = (i + 1 < nb_known ? map[i + 1] : '.') == kind &&
                        next < end;
