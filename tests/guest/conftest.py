@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from testvm import GIB, VM, Device, paths
+from testvm import GIB, MIB, VM, Device, paths
 
 
 DRIVER = "/sys/bus/virtio/drivers/virtio_mem"
@@ -35,6 +35,12 @@ class Machine(VM):
     def load(self, driver="ours", **parameters):
         self.boot_total = self.guest.mem_total()
         self.guest.load(driver, **parameters)
+
+    def device_memory_blocks(self):
+        """Numbers of the memory blocks that devices added."""
+        start = min(dev["memaddr"] for dev in self.devices().values())
+        return [number for number in self.guest.memory_block_numbers()
+                if number * 128 * MIB >= start]
 
     def plugged(self):
         return sum(dev["size"] for dev in self.devices().values())

@@ -69,6 +69,9 @@ def test_peers_unload(boot, qemu, driver):
               driver=driver)
     vm.wait_exact(vm0=130 * MIB)
     vm.resize_exact(vm0=0)
+    # The stock driver is not through before, and leaves them if it is unloaded.
+    vm.wait_for("all memory blocks to go",
+                lambda: not vm.device_memory_blocks())
     vm.guest.unload()
     vm.load(driver)
     vm.resize_exact(vm0=GIB)

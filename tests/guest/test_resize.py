@@ -187,30 +187,24 @@ def test_onlining_for_the_kernel(boot, policy):
     vm.resize_exact(vm0=GIB)
 
 
-def device_memory_blocks(vm):
-    """Numbers of the memory blocks that a device added."""
-    start = vm.devices()["vm0"]["memaddr"]
-    return [n for n in vm.guest.memory_blocks() if n * 128 * MIB >= start]
-
-
 def test_onlining_by_hand(boot):
     """Leave memory offline by policy; shrink with and without it onlined."""
     vm = boot(cmdline="memhp_default_state=offline")
     vm.resize("vm0", GIB + 10 * MIB)
     vm.wait_for_size("vm0", GIB + 10 * MIB)
     vm.wait_for("all memory to be added",
-                lambda: len(device_memory_blocks(vm)) == 9)
+                lambda: len(vm.device_memory_blocks()) == 9)
     assert vm.guest.mem_total() == vm.boot_total
-    for number in device_memory_blocks(vm):
+    for number in vm.device_memory_blocks():
         vm.guest.set_memory_block(number, "online_movable")
     vm.wait_exact(vm0=GIB + 10 * MIB)
 
-    for number in device_memory_blocks(vm)[:4]:
+    for number in vm.device_memory_blocks()[:4]:
         vm.guest.set_memory_block(number, "offline")
     vm.resize("vm0", 0)
     vm.wait_for_size("vm0", 0)
     vm.wait_for("all memory to be removed",
-                lambda: not device_memory_blocks(vm))
+                lambda: not vm.device_memory_blocks())
 
 
 def test_offline_and_online_partly_plugged(boot):
@@ -220,7 +214,7 @@ def test_offline_and_online_partly_plugged(boot):
     vm.resize_exact(vm0=GIB - 30 * MIB)
     size = vm.size("vm0")
     for _ in range(2):
-        blocks = device_memory_blocks(vm)
+        blocks = vm.device_memory_blocks()
         for number in blocks:
             vm.guest.set_memory_block(number, "offline")
         assert vm.guest.mem_total() == vm.boot_total

@@ -175,12 +175,14 @@ class Guest:
         self._send("kexec", kernel, initrd, cmdline)
         self.wait_ready()
 
+    def memory_block_numbers(self):
+        return [int(name[6:]) for name in self.list(MEMORY_DIR)
+                if re.fullmatch(r"memory\d+", name)]
+
     def memory_blocks(self):
-        """The states of all memory blocks, by number."""
-        numbers = [int(name[6:]) for name in self.list(MEMORY_DIR)
-                   if re.fullmatch(r"memory\d+", name)]
+        """The states of all memory blocks, by number; none may go meanwhile."""
         return {n: self.read(f"{MEMORY_DIR}/memory{n}/state").strip()
-                for n in numbers}
+                for n in self.memory_block_numbers()}
 
     def set_memory_block(self, number, state):
         """State is online, online_kernel, online_movable or offline."""
