@@ -58,7 +58,10 @@ FIRMWARE     := /usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
 LINUX        := $(B)/linux
 LINUX_TREE   := $(B)/linux-src
 MODULE       := $(B)/module/virtio_mem.ko
-DRIVER       := $(wildcard drivers/virtio/*.[ch]) include/uapi/linux/virtio_mem.h
+DRIVER_DIR   := drivers/virtio/virtio_mem
+DRIVER       := $(wildcard $(DRIVER_DIR)/*.[ch] $(DRIVER_DIR)/Makefile) \
+                include/uapi/linux/virtio_mem.h
+LINUX_PATCHES := $(sort $(wildcard patches/linux/*.patch))
 
 # Debian packages, by what needs them
 PKG_QEMU     := gcc make patch xz-utils pkg-config ninja-build python3-venv \
@@ -220,7 +223,8 @@ $(MODULE): $(DRIVER) $(STAMP)/value-KDIR tools/module.kbuild \
 	@$(if $(KDIR),tools/check-kernel $(KDIR) $(LINUX_MIN))
 	@mkdir -p $(B)/module
 	@cp tools/module.kbuild $(B)/module/Kbuild
-	@ln -sfn $(CURDIR)/drivers/virtio/*.[ch] $(B)/module/
+	@find $(B)/module -type l -delete
+	@ln -s $(CURDIR)/$(DRIVER_DIR)/*.[ch] $(B)/module/
 	@$(MAKE) -s -C $(or $(KDIR),$(CURDIR)/$(LINUX)/headers) M=$(CURDIR)/$(B)/module \
 		VIRTIO_MEM=$(CURDIR) W=1 modules >$(B)/module.log 2>&1 || \
 		{ cat $(B)/module.log >&2; exit 1; }
@@ -228,7 +232,7 @@ $(MODULE): $(DRIVER) $(STAMP)/value-KDIR tools/module.kbuild \
 
 .PHONY: linux-src
 linux-src: $(STAMP)/linux-tree ## the kernel's source, for its checkpatch and in-tree builds
-$(STAMP)/linux-tree: versions.mk tools/unpack-tree $(STAMP)/value-LINUX_SRC | $(STAMP)/packages-module
+$(STAMP)/linux-tree: versions.mk tools/unpack-tree $(LINUX_PATCHES) $(STAMP)/value-LINUX_SRC | $(STAMP)/packages-module
 	@echo 'unpacking the source of Linux $(LINUX_SERIES) ...'
 	@mkdir -p $(FETCH)/linux-source
 	@$(if $(LINUX_SRC),true,cd $(FETCH)/linux-source && \
@@ -239,6 +243,7 @@ $(STAMP)/linux-tree: versions.mk tools/unpack-tree $(STAMP)/value-LINUX_SRC | $(
 		dpkg-deb -x linux-source-*.deb .)
 	@tools/unpack-tree $(or $(LINUX_SRC),$(FETCH)/linux-source/usr/src/linux-source-$(LINUX_SERIES).tar.xz) \
 		$(LINUX_TREE) $(LINUX_SERIES)
+	@tools/patch-tree $(LINUX_TREE) $(LINUX_PATCHES)
 	@rm -rf $(FETCH)/linux-source/usr
 	@mkdir -p $(@D) && touch $@
 

@@ -78,7 +78,7 @@ def test_qemu_warnings(file, tmp_path):
 def test_linux_tree(tmp_path):
     """Build the driver inside a kernel tree, without a warning at W=1."""
     tree = LINUX_TREE
-    for file in ("drivers/virtio/virtio_mem.c",
+    for file in ("drivers/virtio/virtio_mem",
                  "include/uapi/linux/virtio_mem.h"):
         target = tree / file
         target.unlink(missing_ok=True)
@@ -94,7 +94,7 @@ def test_linux_tree(tmp_path):
         *[word for option in options for word in ("-e", option)])
     run(*make, "olddefconfig")
     assert "CONFIG_VIRTIO_MEM=y" in (out / ".config").read_text()
-    output = run(*make, "W=1", "drivers/virtio/virtio_mem.o")
+    output = run(*make, "W=1", "drivers/virtio/virtio_mem/")
     assert "virtio_mem" not in output, output
 
 

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Chunks: what Linux gets and loses at once.  A chunk is absent, detached or
+ * added; each function moves one, or a run of its blocks, a step, and counts it.
+ * Which of them to move is up to grow.c and shrink.c.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/bitmap.h>
+#include <linux/memory_hotplug.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/virtio.h>
+
+#include "virtio_mem.h"
+
+static const bool virtio_mem_moves[VIRTIO_MEM_NR_CHUNK_STATES]
+				  [VIRTIO_MEM_NR_CHUNK_STATES] = {
+	[VIRTIO_MEM_CHUNK_ABSENT] = {
+		[VIRTIO_MEM_CHUNK_DETACHED] = true,	/* plugged */
+	},
+	[VIRTIO_MEM_CHUNK_DETACHED] = {
+		[VIRTIO_MEM_CHUNK_ABSENT] = true,	/* unplugged */
+		[VIRTIO_MEM_CHUNK_ADDED] = true,	/* added */
+	},
+	[VIRTIO_MEM_CHUNK_ADDED] = {
+		[VIRTIO_MEM_CHUNK_DETACHED] = true,	/* removed */
+	},
+};
+
+void virtio_mem_chunk_move(struct virtio_mem *vm, unsigned long chunk,
+			   enum virtio_mem_chunk_state state)
+{
+	struct virtio_mem_chunk *c = &vm->chunks[chunk];
+
+	if (WARN_ON_ONCE(!virtio_mem_moves[c->state][state]))
+		return;
+	c->state = state;
+}
+
+/* Whether Linux knows memory of the device. */
+bool virtio_mem_in_use(const struct virtio_mem *vm)
+{
+	unsigned long chunk;
+
+	for (chunk = 0; chunk < vm->nr_chunks; chunk++)
+		if (vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_ADDED)
+			return true;
+	return false;
+}
+
+void virtio_mem_set_plugged(struct virtio_mem *vm, unsigned long block,
+			    unsigned long nr, bool plugged)
+{
+	unsigned long chunk, end, part;
+
+	if (plugged) {
+		bitmap_set(vm->plugged, block, nr);
+		vm->nr_plugged += nr;
+	} else {
+		bitmap_clear(vm->plugged, block, nr);
+		vm->nr_plugged -= nr;
+	}
+	for (; nr; nr -= part, block += part) {
+		chunk = virtio_mem_chunk_of_block(vm, block);
+		end = virtio_mem_chunk_block(vm, chunk + 1);
+		part = min(nr, end - block);
+		if (plugged)
+			vm->chunks[chunk].plugged += part;
+		else
+			vm->chunks[chunk].plugged -= part;
+	}
+}
+
+/* Gives plugged blocks of a chunk that is added to Linux. */
+static void virtio_mem_give(struct virtio_mem *vm, unsigned long chunk,
+			    unsigned long block, unsigned long nr)
+{
+	unsigned long i;
+
+	if (!virtio_mem_lock_pages(vm)) {
+		virtio_mem_doubt(vm, block, nr);
+		return;
+	}
+	virtio_mem_set_plugged(vm, block, nr, true);
+	for (i = block; vm->chunks[chunk].online && i < block + nr; i++)
+		virtio_mem_fake_online(vm, i);
+	mutex_unlock(&vm->pages);
+}
+
+int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
+			  unsigned long block, unsigned long nr)
+{
+	int rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_PLUG, block, nr);
+
+	if (!rc)
+		virtio_mem_give(vm, chunk, block, nr);
+	return rc;
+}
+
+/*
+ * Takes up to @nr plugged blocks at @block from Linux, whether it is online
+ * or not.  Returns how many it took; they count as unplugged.
+ */
+unsigned long virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
+			      unsigned long block, unsigned long nr)
+{
+	unsigned long i;
+
+	if (!virtio_mem_lock_pages(vm))
+		return 0;
+	for (i = 0; i < nr; i++) {
+		if (vm->chunks[chunk].online &&
+		    (!READ_ONCE(virtio_mem_unplug_online) ||
+		     virtio_mem_fake_offline(vm, block + i)))
+			break;
+		virtio_mem_set_plugged(vm, block + i, 1, false);
+	}
+	mutex_unlock(&vm->pages);
+	return i;
+}
+
+/* Unplugs blocks that were taken; Linux gets them back if that is refused. */
+int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
+			    unsigned long block, unsigned long nr)
+{
+	int rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_UNPLUG, block, nr);
+
+	if (virtio_mem_refused(rc))
+		virtio_mem_give(vm, chunk, block, nr);
+	return rc;
+}
+
+int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk)
+{
+	int rc;
+
+	if (!virtio_mem_begin_hotplug(vm))
+		return -EINTR;
+	rc = add_memory_driver_managed(vm->mgid,
+				       virtio_mem_chunk_addr(vm, chunk),
+				       vm->chunk_size,
+				       "System RAM (virtio_mem)",
+				       MHP_MERGE_RESOURCE | MHP_NID_IS_MGID);
+	if (!rc) {
+		__module_get(THIS_MODULE);
+		virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_ADDED);
+	} else {
+		pr_warn_ratelimited("cannot add memory at 0x%llx: %d\n",
+				    virtio_mem_chunk_addr(vm, chunk), rc);
+	}
+	virtio_mem_end_hotplug(vm);
+	return rc;
+}
+
+/*
+ * Takes a chunk offline and removes it.  Free pages are not touched, used ones
+ * are moved.  Returns 0, -EBUSY, -EINTR when moving them got stuck.
+ */
+int virtio_mem_remove_chunk(struct virtio_mem *vm, unsigned long chunk)
+{
+	int rc;
+
+	if (!virtio_mem_begin_hotplug(vm))
+		return -EINTR;
+	rc = offline_and_remove_memory(virtio_mem_chunk_addr(vm, chunk),
+				       vm->chunk_size);
+	if (!rc) {
+		virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_DETACHED);
+		module_put(THIS_MODULE);
+	}
+	virtio_mem_end_hotplug(vm);
+	return rc;
+}
+
+/* Sends a run of adjacent blocks with one UNPLUG request, and empties it. */
+static int virtio_mem_run_unplug(struct virtio_mem *vm,
+				 struct virtio_mem_run *run)
+{
+	int rc = 0;
+
+	if (run->nr) {
+		rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_UNPLUG,
+					       run->block, run->nr);
+		if (!virtio_mem_refused(rc))
+			virtio_mem_set_plugged(vm, run->block, run->nr, false);
+	}
+	run->nr = 0;
+	return rc;
+}
+
+/* Adds a block below the run; what doesn't fit goes to the device first. */
+static int virtio_mem_run_prepend(struct virtio_mem *vm,
+				  struct virtio_mem_run *run,
+				  unsigned long block)
+{
+	int rc = 0;
+
+	if (run->nr && (block + 1 != run->block ||
+			run->nr >= virtio_mem_run_blocks(vm)))
+		rc = virtio_mem_run_unplug(vm, run);
+	run->block = block;
+	run->nr++;
+	return rc;
+}
+
+/*
+ * Unplugs what Linux doesn't know, or no longer: chunks that were removed, or
+ * that could not be added.  Downwards, as they were removed.
+ */
+int virtio_mem_unplug_detached(struct virtio_mem *vm)
+{
+	struct virtio_mem_run run = { };
+	unsigned long chunk, block, i;
+	int rc = 0;
+
+	for (chunk = vm->nr_chunks; chunk-- && !rc;) {
+		if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_DETACHED)
+			continue;
+		block = virtio_mem_chunk_block(vm, chunk);
+		for (i = vm->chunk_blocks; i-- && !rc;)
+			if (test_bit(block + i, vm->plugged))
+				rc = virtio_mem_run_prepend(vm, &run,
+							    block + i);
+	}
+	if (!rc)
+		rc = virtio_mem_run_unplug(vm, &run);
+
+	for (chunk = 0; chunk < vm->nr_chunks; chunk++)
+		if (vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_DETACHED &&
+		    !vm->chunks[chunk].plugged)
+			virtio_mem_chunk_move(vm, chunk,
+					      VIRTIO_MEM_CHUNK_ABSENT);
+	return rc;
+}

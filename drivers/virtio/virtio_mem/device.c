@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A device's life from probe to remove.  Its state outlives a driver that is
+ * unbound while Linux uses the memory, and is found again.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/completion.h>
+#include <linux/err.h>
+#include <linux/kthread.h>
+#include <linux/list.h>
+#include <linux/memory.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mutex.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/timer.h>
+#include <linux/virtio.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mem.h>
+#include <linux/virtio_ring.h>
+#include <linux/wait.h>
+
+#include "virtio_mem.h"
+
+LIST_HEAD(virtio_mem_devices);
+/* Whoever adds or removes a device, or binds it */
+DEFINE_MUTEX(virtio_mem_devices_mutex);
+
+/*
+ * Shows the device to the memory hotplug code.  Called, as what undoes it, with
+ * virtio_mem_devices_mutex held.
+ */
+static int virtio_mem_publish(struct virtio_mem *vm)
+{
+	int rc;
+
+	vm->notifier.notifier_call = virtio_mem_notify;
+	rc = register_memory_notifier(&vm->notifier);
+	if (rc)
+		return rc;
+	if (list_empty(&virtio_mem_devices))
+		rc = set_online_page_callback(virtio_mem_online_page);
+	if (rc)
+		unregister_memory_notifier(&vm->notifier);
+	else
+		list_add_rcu(&vm->list, &virtio_mem_devices);
+	return rc;
+}
+
+static void virtio_mem_unpublish(struct virtio_mem *vm)
+{
+	list_del_rcu(&vm->list);
+	if (list_empty(&virtio_mem_devices))
+		restore_online_page_callback(virtio_mem_online_page);
+	synchronize_rcu();
+	unregister_memory_notifier(&vm->notifier);
+}
+
+/* Leaves nothing but the structure and its thread. */
+static void virtio_mem_tear_down(struct virtio_mem *vm)
+{
+	virtio_mem_unpublish(vm);
+	virtio_mem_release_region(vm);
+	memory_group_unregister(vm->mgid);
+	vm->gone = true;
+}
+
+/*
+ * The device is gone, its thread at rest.  Returns whether nothing but the
+ * structure and its thread is left.  What Linux uses keeps its state: without
+ * it, memory that is onlined later would expose unplugged blocks.
+ */
+bool virtio_mem_abandon(struct virtio_mem *vm)
+{
+	if (virtio_mem_in_use(vm)) {
+		pr_warn("memory at 0x%llx is in use without its device: bind it again to resize it\n",
+			vm->addr);
+		return false;
+	}
+	virtio_mem_tear_down(vm);
+	return true;
+}
+
+/* The thread rests until a device is attached. */
+static int virtio_mem_create_thread(struct virtio_device *vdev,
+				    struct virtio_mem *vm)
+{
+	vm->detached = true;
+	vm->thread = kthread_run(virtio_mem_thread, vm, "virtio_mem/%d",
+				 vdev->index);
+	return PTR_ERR_OR_ZERO(vm->thread);
+}
+
+static int virtio_mem_set_up(struct virtio_device *vdev, struct virtio_mem *vm)
+{
+	int rc;
+
+	rc = virtio_mem_layout(vdev, vm);
+	if (rc)
+		return rc;
+	rc = virtio_mem_alloc_maps(vdev, vm);
+	if (rc)
+		return rc;
+	vm->nid = virtio_mem_node(vdev, vm);
+	vm->mgid = memory_group_register_dynamic(vm->nid,
+						 PHYS_PFN(vm->chunk_size));
+	if (vm->mgid < 0)
+		return vm->mgid;
+	rc = virtio_mem_claim_region(vdev, vm);
+	if (rc)
+		goto err_group;
+	rc = virtio_mem_create_thread(vdev, vm);
+	if (rc)
+		goto err_region;
+	rc = virtio_mem_publish(vm);
+	if (rc)
+		goto err_thread;
+	return 0;
+
+err_thread:
+	kthread_stop(vm->thread);
+err_region:
+	virtio_mem_release_region(vm);
+err_group:
+	memory_group_unregister(vm->mgid);
+	return rc;
+}
+
+/*
+ * A device that was unbound while Linux used its memory left its state behind.
+ * Finds it again; everything the device says about itself must be the same.
+ */
+static struct virtio_mem *virtio_mem_find_orphan(struct virtio_device *vdev,
+						 const struct virtio_mem *like)
+{
+	struct virtio_mem *vm;
+
+	list_for_each_entry(vm, &virtio_mem_devices, list) {
+		if (like->addr >= vm->addr + vm->region_size ||
+		    vm->addr >= like->addr + like->region_size)
+			continue;
+		if (!vm->vdev && vm->addr == like->addr &&
+		    vm->region_size == like->region_size &&
+		    vm->block_size == like->block_size)
+			return vm;
+		dev_err(&vdev->dev,
+			"region of 0x%llx at 0x%llx overlaps that of another device\n",
+			like->region_size, like->addr);
+		return ERR_PTR(-EBUSY);
+	}
+	return NULL;
+}
+
+struct virtio_mem *virtio_mem_create(struct virtio_device *vdev)
+{
+	struct virtio_mem *vm = kzalloc(sizeof(*vm), GFP_KERNEL);
+	struct virtio_mem *orphan;
+	int rc;
+
+	if (!vm)
+		return ERR_PTR(-ENOMEM);
+	mutex_init(&vm->pages);
+	init_waitqueue_head(&vm->wait);
+	init_completion(&vm->response);
+	timer_setup(&vm->offlining.timer, virtio_mem_offline_look, 0);
+
+	rc = virtio_mem_read_region(vdev, vm);
+	if (rc)
+		goto err_free;
+	orphan = virtio_mem_find_orphan(vdev, vm);
+	if (orphan) {
+		kfree(vm);
+		return orphan;
+	}
+	rc = virtio_mem_set_up(vdev, vm);
+	if (rc)
+		goto err_free;
+	return vm;
+
+err_free:
+	virtio_mem_free(vm);
+	return ERR_PTR(rc);
+}
+
+int virtio_mem_start(struct virtio_mem *vm)
+{
+	struct virtio_device *vdev = vm->vdev;
+	struct virtqueue *vq;
+
+	vq = virtio_find_single_vq(vdev, virtio_mem_response, "guest-request");
+	if (IS_ERR(vq))
+		return PTR_ERR(vq);
+	if (virtqueue_get_vring_size(vq) < 2 &&
+	    !virtio_has_feature(vdev, VIRTIO_RING_F_INDIRECT_DESC)) {
+		dev_err(&vdev->dev, "a request does not fit into the queue\n");
+		vdev->config->del_vqs(vdev);
+		return -EINVAL;
+	}
+	virtio_device_ready(vdev);
+
+	vm->vq = vq;
+	vm->in_flight = false;
+	vm->settled = false;
+	vm->doubt.nr = 0;
+	vm->reported = 1;
+	virtio_mem_attach(vm);
+	return 0;
+}
+
+void virtio_mem_stop(struct virtio_mem *vm)
+{
+	struct virtio_device *vdev = vm->vdev;
+
+	virtio_mem_detach(vm);
+	if (!vm->vq)
+		return;
+	virtio_reset_device(vdev);
+	vdev->config->del_vqs(vdev);
+	vm->vq = NULL;
+}
+
+/* A thread that was left in the hotplug code does it later. */
+void virtio_mem_let_go(struct virtio_mem *vm)
+{
+	bool last;
+
+	mutex_lock(&virtio_mem_devices_mutex);
+	vm->vdev = NULL;
+	last = virtio_mem_phase(vm) == VIRTIO_MEM_RESTING &&
+	       virtio_mem_abandon(vm);
+	mutex_unlock(&virtio_mem_devices_mutex);
+	if (last) {
+		kthread_stop(vm->thread);
+		virtio_mem_free(vm);
+	}
+}

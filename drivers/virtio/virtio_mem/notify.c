@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What memory hotplug tells of the device's memory: it goes on- or offline, by
+ * the thread's doing or anybody else's.  Offlining that gets nowhere is ended.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/math64.h>
+#include <linux/memory.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/notifier.h>
+#include <linux/page_ref.h>
+#include <linux/sched/signal.h>
+#include <linux/timer.h>
+
+#include "virtio_mem.h"
+
+/*
+ * Offlining would wait for a pinned page for ever.  It is looked at this often,
+ * and ended when no page was freed meanwhile.
+ */
+#define VIRTIO_MEM_OFFLINE_PERIOD	(HZ / 2)
+
+/* Lets offlining pass pages that no one uses, or takes that back. */
+static void virtio_mem_release_unplugged(struct virtio_mem *vm,
+					 const struct memory_notify *mn,
+					 bool release)
+{
+	unsigned long pfn = mn->start_pfn;
+	unsigned long end = pfn + mn->nr_pages;
+
+	for (; pfn < end; pfn++) {
+		unsigned long block = div64_u64(PFN_PHYS(pfn) - vm->addr,
+						vm->block_size);
+
+		if (test_bit(block, vm->plugged)) {
+			pfn = min(end, virtio_mem_block_pfn(vm, block + 1)) - 1;
+			continue;
+		}
+		if (release)
+			page_ref_dec(pfn_to_page(pfn));
+		else
+			page_ref_inc(pfn_to_page(pfn));
+	}
+}
+
+/* The memory map of what went offline is gone, and who took pages of it. */
+static void virtio_mem_forget_taken(struct virtio_mem *vm,
+				    const struct memory_notify *mn)
+{
+	u64 offset = PFN_PHYS(mn->start_pfn) - vm->addr;
+	unsigned long first = div64_u64(offset, vm->block_size);
+	unsigned long end = div64_u64(offset + PFN_PHYS(mn->nr_pages),
+				      vm->block_size);
+
+	/* A block larger than a memory block is never taken. */
+	bitmap_clear(vm->taken, first, end - first);
+}
+
+void virtio_mem_offline_look(struct timer_list *timer)
+{
+	struct virtio_mem_offlining *off =
+		container_of(timer, struct virtio_mem_offlining, timer);
+	struct virtio_mem *vm = container_of(off, struct virtio_mem, offlining);
+	unsigned long in_use = virtio_mem_pages_in_use(off->pfn, off->nr_pages);
+
+	if (in_use >= off->in_use)
+		send_sig(SIGALRM, vm->thread, 1);
+	off->in_use = in_use;
+	mod_timer(timer, jiffies + VIRTIO_MEM_OFFLINE_PERIOD);
+}
+
+/* The pages can be looked at from GOING_OFFLINE to OFFLINE or CANCEL. */
+static void virtio_mem_watch_offlining(struct virtio_mem *vm,
+				       const struct memory_notify *mn)
+{
+	struct virtio_mem_offlining *off = &vm->offlining;
+
+	if (current != vm->thread)
+		return;
+	off->pfn = mn->start_pfn;
+	off->nr_pages = mn->nr_pages;
+	off->in_use = ULONG_MAX;
+	mod_timer(&off->timer, jiffies + VIRTIO_MEM_OFFLINE_PERIOD);
+}
+
+static void virtio_mem_unwatch_offlining(struct virtio_mem *vm)
+{
+	if (current != vm->thread)
+		return;
+	timer_delete_sync(&vm->offlining.timer);
+	flush_signals(current);
+}
+
+int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
+		      void *arg)
+{
+	struct virtio_mem *vm = container_of(nb, struct virtio_mem, notifier);
+	const struct memory_notify *mn = arg;
+	struct virtio_mem_chunk *chunk;
+
+	if (!virtio_mem_owns(vm, PFN_PHYS(mn->start_pfn)))
+		return NOTIFY_DONE;
+	chunk = &vm->chunks[virtio_mem_chunk_of(vm, PFN_PHYS(mn->start_pfn))];
+
+	switch (action) {
+	case MEM_GOING_ONLINE:
+	case MEM_GOING_OFFLINE:
+		mutex_lock(&vm->pages);
+		/* The device took the memory with it. */
+		if (action == MEM_GOING_ONLINE && READ_ONCE(vm->lost)) {
+			mutex_unlock(&vm->pages);
+			return notifier_from_errno(-ENODEV);
+		}
+		vm->hotplugging = true;
+		if (action == MEM_GOING_OFFLINE) {
+			virtio_mem_release_unplugged(vm, mn, true);
+			virtio_mem_watch_offlining(vm, mn);
+		}
+		return NOTIFY_OK;
+	case MEM_ONLINE:
+		chunk->online++;
+		break;
+	case MEM_OFFLINE:
+		chunk->online--;
+		virtio_mem_unwatch_offlining(vm);
+		virtio_mem_forget_taken(vm, mn);
+		break;
+	case MEM_CANCEL_ONLINE:
+	case MEM_CANCEL_OFFLINE:
+		/* Another notifier may have refused before it was our turn. */
+		if (!vm->hotplugging)
+			return NOTIFY_DONE;
+		if (action == MEM_CANCEL_OFFLINE) {
+			virtio_mem_unwatch_offlining(vm);
+			virtio_mem_release_unplugged(vm, mn, false);
+		}
+		break;
+	default:
+		return NOTIFY_DONE;
+	}
+	vm->hotplugging = false;
+	mutex_unlock(&vm->pages);
+	/* Memory that came online by hand may be what a shrink waits for. */
+	if (current != vm->thread)
+		virtio_mem_wake(vm);
+	return NOTIFY_OK;
+}

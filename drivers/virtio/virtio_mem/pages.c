@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Pages.  A block of an online chunk that is not plugged has its pages marked
+ * PageOffline: dumps and others leave them alone, and offlining lets them pass.
+ */
+
+#include <linux/math64.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/page-flags.h>
+#include <linux/rculist.h>
+
+#include "virtio_mem.h"
+
+/* To know how many pages are in use, this many are looked at, evenly spread. */
+#define VIRTIO_MEM_SAMPLES		4096
+
+/*
+ * Pages.  A block of an online chunk that is not plugged has its pages marked
+ * PageOffline: dumps and others leave them alone, and offlining lets them pass.
+ */
+
+static void virtio_mem_mark_offline(unsigned long pfn, unsigned long nr)
+{
+	page_offline_begin();
+	for (; nr--; pfn++)
+		__SetPageOffline(pfn_to_page(pfn));
+	page_offline_end();
+}
+
+static void virtio_mem_clear_offline(unsigned long pfn, unsigned long nr)
+{
+	page_offline_begin();
+	for (; nr--; pfn++)
+		__ClearPageOffline(pfn_to_page(pfn));
+	page_offline_end();
+}
+
+/* Gives pages that onlining kept back to the page allocator. */
+static void virtio_mem_expose(unsigned long pfn, unsigned long nr)
+{
+	while (nr) {
+		unsigned int order = min_t(unsigned int, MAX_PAGE_ORDER,
+					   min(__ffs(pfn), __fls(nr)));
+
+		generic_online_page(pfn_to_page(pfn), order);
+		pfn += 1UL << order;
+		nr -= 1UL << order;
+	}
+}
+
+/* Called with vm->pages held; the block is plugged, its chunk online. */
+void virtio_mem_fake_online(struct virtio_mem *vm, unsigned long block)
+{
+	unsigned long pfn = virtio_mem_block_pfn(vm, block);
+	unsigned long nr = virtio_mem_block_pages(vm);
+
+	if (!test_bit(block, vm->taken)) {
+		virtio_mem_expose(pfn, nr);
+		return;
+	}
+	__clear_bit(block, vm->taken);
+	virtio_mem_clear_offline(pfn, nr);
+	adjust_managed_page_count(pfn_to_page(pfn), nr);
+	free_contig_range(pfn, nr);
+}
+
+/*
+ * Called with vm->pages held; the block's chunk is online.  Moves away what
+ * uses the block.  Returns 0, -EBUSY or -ENOMEM.
+ */
+int virtio_mem_fake_offline(struct virtio_mem *vm, unsigned long block)
+{
+	unsigned long pfn = virtio_mem_block_pfn(vm, block);
+	unsigned long nr = virtio_mem_block_pages(vm);
+	int rc;
+
+	rc = alloc_contig_range(pfn, pfn + nr, MIGRATE_MOVABLE,
+				GFP_KERNEL | __GFP_NOWARN);
+	if (rc)
+		return rc;
+	virtio_mem_mark_offline(pfn, nr);
+	adjust_managed_page_count(pfn_to_page(pfn), -(long)nr);
+	__set_bit(block, vm->taken);
+	return 0;
+}
+
+/*
+ * The memory of all devices comes online here, in pieces of up to the largest
+ * order.  What is not plugged stays PageOffline, as the memory map starts.
+ */
+void virtio_mem_online_page(struct page *page, unsigned int order)
+{
+	unsigned long pfn = page_to_pfn(page);
+	unsigned long end = pfn + (1UL << order);
+	struct virtio_mem *vm;
+
+	/* The notifier holds vm->pages: no device of these pages goes away. */
+	rcu_read_lock();
+	list_for_each_entry_rcu(vm, &virtio_mem_devices, list) {
+		if (virtio_mem_owns(vm, PFN_PHYS(pfn)))
+			break;
+	}
+	rcu_read_unlock();
+	if (list_entry_is_head(vm, &virtio_mem_devices, list)) {
+		generic_online_page(page, order);
+		return;
+	}
+
+	while (pfn < end) {
+		unsigned long block = div64_u64(PFN_PHYS(pfn) - vm->addr,
+						vm->block_size);
+		unsigned long next = min(end,
+					 virtio_mem_block_pfn(vm, block + 1));
+
+		if (test_bit(block, vm->plugged))
+			virtio_mem_expose(pfn, next - pfn);
+		pfn = next;
+	}
+}
+
+/* About how many of @nr pages from @pfn somebody uses. */
+unsigned long virtio_mem_pages_in_use(unsigned long pfn,
+				      unsigned long nr)
+{
+	unsigned long stride = DIV_ROUND_UP(nr, VIRTIO_MEM_SAMPLES);
+	unsigned long end = pfn + nr, in_use = 0;
+
+	for (; pfn < end; pfn += stride) {
+		struct page *page = pfn_to_online_page(pfn);
+
+		if (!page)
+			continue;
+		page = compound_head(page);
+		if (page_ref_count(page) && !PageOffline(page))
+			in_use += stride;
+	}
+	return in_use;
+}
+
+/*
+ * The notifier may hold the lock for long, when somebody takes memory offline
+ * that is in use.  Returns false when the thread is to rest meanwhile.
+ */
+bool virtio_mem_lock_pages(struct virtio_mem *vm)
+{
+	bool locked;
+
+	wait_event_idle(vm->wait, (locked = mutex_trylock(&vm->pages)) ||
+			READ_ONCE(vm->leave));
+	return locked;
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the kernel's log tells of a resize: a line when the target is reached,
+ * and one when it can't be yet.
+ */
+
+#include <linux/errno.h>
+#include <linux/memory.h>
+#include <linux/sizes.h>
+#include <linux/virtio.h>
+
+#include "virtio_mem.h"
+
+/* Bytes that Linux was given, but that nobody has onlined. */
+static u64 virtio_mem_not_online(const struct virtio_mem *vm)
+{
+	u64 memory_block = memory_block_size_bytes();
+	unsigned long chunk;
+	u64 size = 0;
+
+	for (chunk = 0; chunk < vm->nr_chunks; chunk++) {
+		const struct virtio_mem_chunk *c = &vm->chunks[chunk];
+
+		if (c->state == VIRTIO_MEM_CHUNK_ADDED)
+			size += vm->chunk_size -
+				READ_ONCE(c->online) * memory_block;
+	}
+	return size;
+}
+
+static const char *virtio_mem_reason(int rc)
+{
+	switch (rc) {
+	case -EBUSY:
+		return "memory is in use";
+	case -ENOMEM:
+		return "too little memory is available";
+	case -ETXTBSY:
+		return "the host is busy";
+	case -ENOSPC:
+		return "no room to add memory";
+	case -EINVAL:
+	case -EPROTO:
+		return "the device gave an odd answer";
+	default:
+		return "not possible now";
+	}
+}
+
+/* Says once that a target can't be reached yet, and once that it is. */
+void virtio_mem_report(struct virtio_mem *vm, int rc)
+{
+	u64 plugged = vm->nr_plugged * vm->block_size;
+	u64 not_online;
+
+	if (vm->reported == rc || (vm->reported < 0 && rc))
+		return;
+	vm->reported = rc;
+	if (rc)
+		dev_info(&vm->vdev->dev,
+			 "%llu MiB plugged of %llu MiB requested: %s (%d), trying on\n",
+			 plugged / SZ_1M, vm->requested_size / SZ_1M,
+			 virtio_mem_reason(rc), rc);
+	else
+		dev_info(&vm->vdev->dev, "%llu MiB plugged, as requested\n",
+			 plugged / SZ_1M);
+
+	not_online = virtio_mem_not_online(vm);
+	if (not_online)
+		dev_info(&vm->vdev->dev,
+			 "%llu MiB wait to be onlined: see auto_online_blocks in /sys/devices/system/memory\n",
+			 not_online / SZ_1M);
+}

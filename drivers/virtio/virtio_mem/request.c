@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Requests: the thread sends one at a time and waits for its response.  What a
+ * failed request leaves in doubt is for settle.c to find out.
+ */
+
+#include <linux/completion.h>
+#include <linux/scatterlist.h>
+#include <linux/sched.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mem.h>
+#include <linux/virtio_ring.h>
+
+#include "virtio_mem.h"
+
+/* Memory asked for at once: long enough to make requests rare. */
+#define VIRTIO_MEM_RUN_SIZE		(2ULL * SZ_1G)
+
+/* Seconds that a thread which is to rest waits for a response. */
+#define VIRTIO_MEM_PATIENCE		10
+
+void virtio_mem_response(struct virtqueue *vq)
+{
+	struct virtio_mem *vm = vq->vdev->priv;
+
+	complete(&vm->response);
+}
+
+/* Returns 0, -EIO, or -ETIMEDOUT when the thread must not wait any longer. */
+static int virtio_mem_await_response(struct virtio_mem *vm)
+{
+	unsigned int len, patience = VIRTIO_MEM_PATIENCE;
+
+	while (!virtqueue_get_buf(vm->vq, &len)) {
+		if (virtqueue_is_broken(vm->vq))
+			return -EIO;
+		if (READ_ONCE(vm->leave) && !patience--)
+			return -ETIMEDOUT;
+		wait_for_completion_timeout(&vm->response, HZ);
+	}
+	vm->in_flight = false;
+	return 0;
+}
+
+/* Returns 0, -EINTR when the thread is to rest, or -EAGAIN: nothing was sent. */
+static int virtio_mem_send(struct virtio_mem *vm, u16 type,
+			   unsigned long block, unsigned long nr)
+{
+	struct scatterlist req, resp, *sgs[] = { &req, &resp };
+	u64 addr = vm->addr + block * vm->block_size;
+
+	if (READ_ONCE(vm->leave))
+		return -EINTR;	/* there may be no device any more */
+	/* The buffers still belong to a request that no one waited for. */
+	if (vm->in_flight && virtio_mem_await_response(vm))
+		return -EAGAIN;
+
+	memset(&vm->req, 0, sizeof(vm->req));
+	vm->req.type = cpu_to_virtio16(vm->vdev, type);
+	if (nr) {	/* the three requests with a range lay it out alike */
+		vm->req.u.plug.addr = cpu_to_virtio64(vm->vdev, addr);
+		vm->req.u.plug.nb_blocks = cpu_to_virtio16(vm->vdev, nr);
+	}
+	memset(&vm->resp, 0xff, sizeof(vm->resp));
+	sg_init_one(&req, &vm->req, sizeof(vm->req));
+	sg_init_one(&resp, &vm->resp, sizeof(vm->resp));
+	reinit_completion(&vm->response);
+
+	if (virtqueue_add_sgs(vm->vq, sgs, 1, 1, vm, GFP_KERNEL))
+		return -EAGAIN;
+	vm->in_flight = true;
+	virtqueue_kick(vm->vq);
+	return 0;
+}
+
+/* @nr is 0 for the request that has no range. */
+int virtio_mem_exchange(struct virtio_mem *vm, u16 type,
+			unsigned long block, unsigned long nr)
+{
+	int rc = virtio_mem_send(vm, type, block, nr);
+
+	cond_resched();		/* a fast device would never let us sleep */
+	if (!rc)
+		rc = virtio_mem_await_response(vm);
+	if (rc)
+		return rc;
+
+	switch (virtio16_to_cpu(vm->vdev, vm->resp.type)) {
+	case VIRTIO_MEM_RESP_ACK:
+		return 0;
+	case VIRTIO_MEM_RESP_NACK:
+		return -EAGAIN;
+	case VIRTIO_MEM_RESP_BUSY:
+		return -ETXTBSY;
+	case VIRTIO_MEM_RESP_ERROR:
+		return -EINVAL;
+	default:
+		return -EPROTO;
+	}
+}
+
+/*
+ * Whether a request was refused, so that its blocks are what they were.  After
+ * any other failure they may be unplugged: Linux must not use them again.
+ */
+bool virtio_mem_refused(int rc)
+{
+	return rc == -EAGAIN || rc == -ETXTBSY || rc == -EINTR;
+}
+
+/* Returns 0, or what a retry later might change. */
+int virtio_mem_request(struct virtio_mem *vm, u16 type,
+		       unsigned long block, unsigned long nr)
+{
+	int rc = virtio_mem_exchange(vm, type, block, nr);
+
+	if (rc && !virtio_mem_refused(rc))
+		dev_warn_ratelimited(&vm->vdev->dev,
+				     "request %u for %lu blocks from %lu failed: %d\n",
+				     type, nr, block, rc);
+	return rc;
+}
+
+/* What the device did is not known, and the map says unplugged. */
+void virtio_mem_doubt(struct virtio_mem *vm, unsigned long block,
+		      unsigned long nr)
+{
+	vm->doubt = (struct virtio_mem_run) { block, nr };
+	vm->settled = false;
+}
+
+/* A PLUG or UNPLUG request. */
+int virtio_mem_request_change(struct virtio_mem *vm, u16 type,
+			      unsigned long block, unsigned long nr)
+{
+	int rc = virtio_mem_request(vm, type, block, nr);
+
+	if (rc && !virtio_mem_refused(rc))
+		virtio_mem_doubt(vm, block, nr);
+	return rc;
+}
+
+/* Returns the state of a range of blocks, or a negative error. */
+int virtio_mem_request_state(struct virtio_mem *vm, unsigned long block,
+			     unsigned long nr)
+{
+	int rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_STATE, block, nr);
+	u16 state;
+
+	if (rc)
+		return rc;
+	state = virtio16_to_cpu(vm->vdev, vm->resp.u.state.state);
+	return state <= VIRTIO_MEM_STATE_MIXED ? state : -EPROTO;
+}
+
+unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm)
+{
+	return clamp_t(u64, div64_u64(VIRTIO_MEM_RUN_SIZE, vm->block_size),
+		       1, U16_MAX);
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Settling.  After a lost response, or a time without the device, it and the
+ * map may disagree.  The map says what Linux uses, so the device has to follow.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/errno.h>
+#include <linux/minmax.h>
+#include <linux/sizes.h>
+#include <linux/virtio.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mem.h>
+
+#include "virtio_mem.h"
+
+/*
+ * Settling.  After a lost response, or a time without the device, it and the
+ * map may disagree.  The map says what Linux uses, so the device has to follow.
+ */
+
+/* All @nr blocks from @block are plugged, or none, as far as the map knows. */
+static int virtio_mem_settle_run(struct virtio_mem *vm, unsigned long block,
+				 unsigned long nr, bool plugged)
+{
+	unsigned long part;
+	int state, rc;
+
+	for (; nr; nr -= part, block += part) {
+		part = nr;
+		while ((state = virtio_mem_request_state(vm, block, part)) ==
+		       VIRTIO_MEM_STATE_MIXED && part > 1)
+			part = DIV_ROUND_UP(part, 2);
+		if (state < 0 || state == VIRTIO_MEM_STATE_MIXED)
+			return state < 0 ? state : -EPROTO;
+		if (state == (plugged ? VIRTIO_MEM_STATE_PLUGGED :
+				VIRTIO_MEM_STATE_UNPLUGGED))
+			continue;
+		if (plugged)
+			dev_err_ratelimited(&vm->vdev->dev,
+					    "%lu blocks from %lu are in use, but were unplugged: what they held is lost\n",
+					    part, block);
+		rc = virtio_mem_request(vm, plugged ? VIRTIO_MEM_REQ_PLUG :
+					VIRTIO_MEM_REQ_UNPLUG, block, part);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int virtio_mem_settle(struct virtio_mem *vm, unsigned long block,
+			     unsigned long nr)
+{
+	unsigned long end = min(block + nr, virtio_mem_usable_blocks(vm));
+	unsigned long run;
+	int rc = 0;
+
+	for (; block < end && !rc; block += run) {
+		bool plugged = test_bit(block, vm->plugged);
+
+		run = plugged ? find_next_zero_bit(vm->plugged, end, block) :
+				find_next_bit(vm->plugged, end, block);
+		run = min(run - block, virtio_mem_run_blocks(vm));
+		rc = virtio_mem_settle_run(vm, block, run, plugged);
+	}
+	return rc;
+}
+
+/* Of all chunks none is known to Linux. */
+static void virtio_mem_forget_plugged(struct virtio_mem *vm)
+{
+	unsigned long chunk;
+
+	for (chunk = 0; chunk < vm->nr_chunks; chunk++) {
+		if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_DETACHED)
+			continue;
+		vm->chunks[chunk].plugged = 0;
+		virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_ABSENT);
+	}
+	bitmap_zero(vm->plugged, virtio_mem_nr_blocks(vm));
+	vm->nr_plugged = 0;
+}
+
+/* Memory that a kernel or driver plugged that is gone belongs to nobody. */
+static int virtio_mem_unplug_left_over(struct virtio_mem *vm)
+{
+	u64 plugged;
+	int rc;
+
+	virtio_cread_le(vm->vdev, struct virtio_mem_config, plugged_size,
+			&plugged);
+	if (plugged) {
+		rc = virtio_mem_exchange(vm, VIRTIO_MEM_REQ_UNPLUG_ALL, 0, 0);
+		if (rc)
+			return rc;
+		dev_info(&vm->vdev->dev, "unplugged %llu MiB that were left over\n",
+			 plugged / SZ_1M);
+	}
+	virtio_mem_forget_plugged(vm);
+	return 0;
+}
+
+/* Comes before all other work.  What is in doubt is settled first. */
+int virtio_mem_take_stock(struct virtio_mem *vm)
+{
+	int rc;
+
+	if (vm->settled)
+		return 0;
+	if (vm->doubt.nr)
+		rc = virtio_mem_settle(vm, vm->doubt.block, vm->doubt.nr);
+	else if (virtio_mem_in_use(vm))
+		rc = virtio_mem_settle(vm, 0, virtio_mem_nr_blocks(vm));
+	else
+		rc = virtio_mem_unplug_left_over(vm);
+	if (rc)
+		return rc;
+	vm->doubt.nr = 0;
+	vm->settled = true;
+	return 0;
+}

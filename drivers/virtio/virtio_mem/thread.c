@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The thread: one pass after the other, each an attempt to reach the target.
+ */
+
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mem.h>
+#include <linux/virtio_ring.h>
+#include <linux/wait.h>
+
+#include "virtio_mem.h"
+
+/* A retry comes soon at first, then twice as late each time. */
+#define VIRTIO_MEM_RETRY_MIN		(HZ / 10)
+#define VIRTIO_MEM_RETRY_MAX		(10 * HZ)
+
+static u64 virtio_mem_read_requested_size(const struct virtio_mem *vm)
+{
+	u64 size;
+
+	virtio_cread_le(vm->vdev, struct virtio_mem_config, requested_size,
+			&size);
+	/* Of a device that says nonsense, believe what the region allows. */
+	return min(size, vm->region_size);
+}
+
+/*
+ * Whether to leave a pass half-way: to rest, or for another target.  For what
+ * else may have changed the pass is repeated.
+ */
+bool virtio_mem_changed(struct virtio_mem *vm)
+{
+	if (READ_ONCE(vm->leave) || virtqueue_is_broken(vm->vq))
+		return true;
+	if (!atomic_xchg(&vm->changed, 0))
+		return false;
+	vm->again = true;
+	if (virtio_mem_read_requested_size(vm) == vm->requested_size)
+		return false;
+	atomic_set(&vm->changed, 1);
+	return true;
+}
+
+static void virtio_mem_read_sizes(struct virtio_mem *vm)
+{
+	u64 requested = virtio_mem_read_requested_size(vm);
+	u64 usable;
+
+	virtio_cread_le(vm->vdev, struct virtio_mem_config, usable_region_size,
+			&usable);
+	vm->usable_size = min(usable, vm->region_size);
+	if (requested != vm->requested_size)
+		vm->reported = 1;
+	vm->requested_size = requested;
+}
+
+static int virtio_mem_resize(struct virtio_mem *vm)
+{
+	int rc = 0;
+
+	if (vm->nr_plugged > virtio_mem_target(vm))
+		rc = virtio_mem_shrink(vm);
+	/* What a busy host did not take back may be more than there was to. */
+	if (!rc && vm->nr_plugged <= virtio_mem_target(vm))
+		rc = virtio_mem_grow(vm);
+	return rc;
+}
+
+/* One attempt to reach the target.  Sets when to try again, if at all. */
+static void virtio_mem_pass(struct virtio_mem *vm)
+{
+	int rc;
+
+	if (virtqueue_is_broken(vm->vq))
+		return;
+	virtio_mem_read_sizes(vm);
+	rc = virtio_mem_take_stock(vm);
+	if (!rc)
+		rc = virtio_mem_resize(vm);
+
+	if (virtio_mem_changed(vm))
+		return;
+	virtio_mem_report(vm, rc);
+	if (rc)
+		vm->retry = clamp_t(unsigned long, vm->retry * 2,
+				    VIRTIO_MEM_RETRY_MIN, VIRTIO_MEM_RETRY_MAX);
+	else
+		vm->retry = 0;
+}
+
+/*
+ * For a thread whose device may have gone while it was in the hotplug code: it
+ * frees what nobody else could free.
+ */
+static void virtio_mem_left_behind(struct virtio_mem *vm)
+{
+	bool last;
+
+	vm->kept = false;
+	mutex_lock(&virtio_mem_devices_mutex);
+	last = !vm->vdev && !vm->gone && virtio_mem_abandon(vm);
+	mutex_unlock(&virtio_mem_devices_mutex);
+	if (last) {
+		virtio_mem_free(vm);
+		module_put_and_kthread_exit(0);
+	}
+	module_put(THIS_MODULE);
+}
+
+int virtio_mem_thread(void *data)
+{
+	struct virtio_mem *vm = data;
+
+	allow_signal(SIGALRM);
+	while (!kthread_should_stop()) {
+		if (atomic_xchg(&vm->changed, 0) || vm->again)
+			vm->retry = 0;
+		vm->again = false;
+		if (virtio_mem_begin_pass(vm)) {
+			virtio_mem_pass(vm);
+			virtio_mem_end_pass(vm);
+		} else {
+			vm->retry = 0;	/* whoever ends the rest wakes us */
+		}
+		if (vm->kept)
+			virtio_mem_left_behind(vm);
+		wait_event_idle_timeout(vm->wait, kthread_should_stop() ||
+					atomic_read(&vm->changed) || vm->again,
+					vm->retry ?: MAX_SCHEDULE_TIMEOUT);
+	}
+	return 0;
+}
+
+void virtio_mem_config_changed(struct virtio_device *vdev)
+{
+	virtio_mem_wake(vdev->priv);
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the parts of the virtio_mem driver share: a device's state, and what
+ * each part does for the others.
+ *
+ *   main.c     binds devices; the module
+ *   device.c   a device's life: created, started, stopped, abandoned
+ *   region.c   what the device says of its region, checked
+ *   thread.c   one attempt after the other to reach the target
+ *   grow.c     which chunks to plug and to add
+ *   shrink.c   which chunks and blocks to take back
+ *   room.c     whether the guest can do without them
+ *   chunk.c    adds and removes chunks, plugs and unplugs blocks
+ *   pages.c    pages of blocks that Linux knows, plugged or not
+ *   notify.c   what memory hotplug tells of the device's memory
+ *   request.c  requests to the device
+ *   settle.c   what the device did when nobody knows
+ *   rest.c     when the thread must leave the device alone
+ *   report.c   what the log tells
+ *
+ * Block numbers count device blocks from the start of the region, chunk numbers
+ * count chunks from first_block.  Sizes are bytes.
+ */
+
+#ifndef _VIRTIO_MEM_H
+#define _VIRTIO_MEM_H
+
+#include <linux/completion.h>
+#include <linux/list.h>
+#include <linux/math64.h>
+#include <linux/minmax.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/notifier.h>
+#include <linux/pfn.h>
+#include <linux/timer.h>
+#include <linux/types.h>
+#include <linux/virtio.h>
+#include <linux/virtio_mem.h>
+#include <linux/wait.h>
+
+/*
+ * Where a chunk stands.  A chunk is a memory block of Linux, or a device block
+ * if that is larger.  Only the device's thread moves it, see
+ * virtio_mem_chunk_move().
+ */
+enum virtio_mem_chunk_state {
+	VIRTIO_MEM_CHUNK_ABSENT,	/* nothing plugged, unknown to Linux */
+	VIRTIO_MEM_CHUNK_DETACHED,	/* plugged, unknown to Linux */
+	VIRTIO_MEM_CHUNK_ADDED,		/* known to Linux, partly plugged */
+	VIRTIO_MEM_NR_CHUNK_STATES
+};
+
+struct virtio_mem_chunk {
+	u8 state;		/* enum virtio_mem_chunk_state; thread only */
+	u32 online;		/* memory blocks online; under vm->pages */
+	u32 plugged;		/* blocks; thread only */
+};
+
+/*
+ * What the thread does.  Whoever wants it to rest waits for that.  But a
+ * thread in the kernel's hotplug code waits for a lock that the waiter may
+ * hold: then it is left behind, and looks for itself what it may still touch.
+ */
+enum virtio_mem_phase {
+	VIRTIO_MEM_RESTING,		/* touches nothing */
+	VIRTIO_MEM_WORKING,		/* may use the device until it rests */
+	VIRTIO_MEM_HOTPLUGGING,		/* may touch the maps, not the device */
+};
+
+/* Blocks; nr 0: none. */
+struct virtio_mem_run {
+	unsigned long block;
+	unsigned long nr;
+};
+
+/* A memory block that goes offline, and how far it has come. */
+struct virtio_mem_offlining {
+	unsigned long pfn;
+	unsigned long nr_pages;
+	unsigned long in_use;		/* pages, at the last look */
+	struct timer_list timer;
+};
+
+struct virtio_mem {
+	/* Under virtio_mem_devices_mutex */
+	struct virtio_device *vdev;	/* NULL while no driver is bound */
+	struct list_head list;		/* in virtio_mem_devices */
+	bool gone;			/* from there; about to be freed */
+	bool lost;			/* the device itself is gone */
+
+	/* Under the lock of rest.c */
+	enum virtio_mem_phase phase;
+	bool detached;			/* no queue to work with */
+	bool leave;			/* the thread leaves its pass, then rests */
+
+	/* Fixed while the structure lives */
+	u64 addr;			/* of the region, physical */
+	u64 region_size;
+	u64 block_size;
+	u64 chunk_size;
+	unsigned long first_block;	/* of chunk 0 */
+	unsigned long nr_chunks;
+	unsigned long chunk_blocks;	/* blocks per chunk */
+	unsigned long unit_blocks;	/* fewest blocks (un)plugged at once */
+	int nid;
+	int mgid;			/* memory group */
+	struct resource *resource;	/* the region */
+
+	/*
+	 * Which pages of online chunks are in the hands of the page allocator.
+	 * Held by the thread while it moves pages, and by the notifier from
+	 * the start of on- or offlining to its end.  Taken inside the hotplug
+	 * locks, so the thread must not hold it when it adds or removes memory.
+	 */
+	struct mutex pages;
+	bool hotplugging;		/* the notifier holds it */
+	struct virtio_mem_chunk *chunks;
+	unsigned long *plugged;		/* a bit per block */
+	unsigned long *taken;		/* ... whose pages we allocated */
+	struct notifier_block notifier;
+
+	/* The thread's own */
+	u64 requested_size;
+	u64 usable_size;
+	unsigned long nr_plugged;	/* blocks, with those in requests */
+	unsigned long retry;		/* jiffies to the next retry; 0: none */
+	int reported;			/* how this resize ended; 1: not yet */
+	bool again;			/* another pass has to follow this one */
+	bool settled;			/* the device agrees with the map */
+	bool kept;			/* left behind, it has the module's reference */
+	struct virtio_mem_run doubt;	/* blocks whose response was lost */
+	struct task_struct *thread;	/* lives as long as the structure */
+	struct virtio_mem_offlining offlining;
+
+	wait_queue_head_t wait;
+	atomic_t changed;		/* wakes the thread */
+
+	struct virtqueue *vq;
+	bool in_flight;			/* the device has the request */
+	struct completion response;
+	struct virtio_mem_req req ____cacheline_aligned;
+	struct virtio_mem_resp resp ____cacheline_aligned;
+};
+
+/* All devices, bound or not; readers may use RCU. */
+extern struct list_head virtio_mem_devices;
+extern struct mutex virtio_mem_devices_mutex;
+
+/* Parameters of the module */
+extern bool virtio_mem_unplug_online;
+extern bool virtio_mem_force_bbm;
+
+/* Addresses and numbers */
+
+static inline unsigned long virtio_mem_block_pages(const struct virtio_mem *vm)
+{
+	return PHYS_PFN(vm->block_size);
+}
+
+static inline unsigned long virtio_mem_block_pfn(const struct virtio_mem *vm,
+						 unsigned long block)
+{
+	return PHYS_PFN(vm->addr + block * vm->block_size);
+}
+
+static inline unsigned long virtio_mem_chunk_block(const struct virtio_mem *vm,
+						   unsigned long chunk)
+{
+	return vm->first_block + chunk * vm->chunk_blocks;
+}
+
+static inline u64 virtio_mem_chunk_addr(const struct virtio_mem *vm,
+					unsigned long chunk)
+{
+	return vm->addr + virtio_mem_chunk_block(vm, chunk) * vm->block_size;
+}
+
+static inline unsigned long virtio_mem_nr_blocks(const struct virtio_mem *vm)
+{
+	return div64_u64(vm->region_size, vm->block_size);
+}
+
+static inline u64 virtio_mem_chunks_end(const struct virtio_mem *vm)
+{
+	return virtio_mem_chunk_addr(vm, vm->nr_chunks);
+}
+
+static inline unsigned long virtio_mem_chunk_of(const struct virtio_mem *vm, u64 addr)
+{
+	return div64_u64(addr - virtio_mem_chunk_addr(vm, 0), vm->chunk_size);
+}
+
+static inline unsigned long virtio_mem_chunk_of_block(const struct virtio_mem *vm,
+						      unsigned long block)
+{
+	return (block - vm->first_block) / vm->chunk_blocks;
+}
+
+static inline bool virtio_mem_owns(const struct virtio_mem *vm, u64 addr)
+{
+	return addr >= virtio_mem_chunk_addr(vm, 0) &&
+	       addr < virtio_mem_chunks_end(vm);
+}
+
+static inline unsigned long virtio_mem_usable_blocks(const struct virtio_mem *vm)
+{
+	return div64_u64(vm->usable_size, vm->block_size);
+}
+
+/* How many blocks of a chunk lie in the usable region, from its start. */
+static inline unsigned long
+virtio_mem_chunk_usable(const struct virtio_mem *vm, unsigned long chunk)
+{
+	unsigned long first = virtio_mem_chunk_block(vm, chunk);
+	unsigned long usable = virtio_mem_usable_blocks(vm);
+
+	return usable <= first ? 0 : min(usable - first, vm->chunk_blocks);
+}
+
+/* What the driver aims at: the requested size, in blocks. */
+static inline unsigned long virtio_mem_target(const struct virtio_mem *vm)
+{
+	return rounddown(div64_u64(vm->requested_size, vm->block_size),
+			 vm->unit_blocks);
+}
+
+/* chunk.c */
+
+void virtio_mem_chunk_move(struct virtio_mem *vm, unsigned long chunk,
+			   enum virtio_mem_chunk_state state);
+bool virtio_mem_in_use(const struct virtio_mem *vm);
+void virtio_mem_set_plugged(struct virtio_mem *vm, unsigned long block,
+			    unsigned long nr, bool plugged);
+int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
+			  unsigned long block, unsigned long nr);
+unsigned long virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
+			      unsigned long block, unsigned long nr);
+int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
+			    unsigned long block, unsigned long nr);
+int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk);
+int virtio_mem_remove_chunk(struct virtio_mem *vm, unsigned long chunk);
+int virtio_mem_unplug_detached(struct virtio_mem *vm);
+
+/* rest.c */
+
+extern struct notifier_block virtio_mem_pm_notifier;
+
+void virtio_mem_wake(struct virtio_mem *vm);
+bool virtio_mem_begin_pass(struct virtio_mem *vm);
+void virtio_mem_end_pass(struct virtio_mem *vm);
+bool virtio_mem_begin_hotplug(struct virtio_mem *vm);
+void virtio_mem_end_hotplug(struct virtio_mem *vm);
+enum virtio_mem_phase virtio_mem_phase(struct virtio_mem *vm);
+void virtio_mem_detach(struct virtio_mem *vm);
+void virtio_mem_attach(struct virtio_mem *vm);
+
+/* request.c */
+
+void virtio_mem_response(struct virtqueue *vq);
+int virtio_mem_exchange(struct virtio_mem *vm, u16 type, unsigned long block,
+			unsigned long nr);
+bool virtio_mem_refused(int rc);
+int virtio_mem_request(struct virtio_mem *vm, u16 type, unsigned long block,
+		       unsigned long nr);
+void virtio_mem_doubt(struct virtio_mem *vm, unsigned long block,
+		      unsigned long nr);
+int virtio_mem_request_change(struct virtio_mem *vm, u16 type,
+			      unsigned long block, unsigned long nr);
+int virtio_mem_request_state(struct virtio_mem *vm, unsigned long block,
+			     unsigned long nr);
+unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm);
+
+/* pages.c */
+
+void virtio_mem_fake_online(struct virtio_mem *vm, unsigned long block);
+int virtio_mem_fake_offline(struct virtio_mem *vm, unsigned long block);
+void virtio_mem_online_page(struct page *page, unsigned int order);
+unsigned long virtio_mem_pages_in_use(unsigned long pfn, unsigned long nr);
+bool virtio_mem_lock_pages(struct virtio_mem *vm);
+
+/* notify.c */
+
+void virtio_mem_offline_look(struct timer_list *timer);
+int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
+		      void *arg);
+
+/* thread.c */
+
+bool virtio_mem_changed(struct virtio_mem *vm);
+int virtio_mem_thread(void *data);
+void virtio_mem_config_changed(struct virtio_device *vdev);
+
+/* grow.c */
+
+int virtio_mem_grow(struct virtio_mem *vm);
+
+/* room.c */
+
+bool virtio_mem_can_spare(u64 size);
+bool virtio_mem_fits_elsewhere(struct virtio_mem *vm, unsigned long chunk);
+
+/* shrink.c */
+
+int virtio_mem_shrink(struct virtio_mem *vm);
+
+/* settle.c */
+
+int virtio_mem_take_stock(struct virtio_mem *vm);
+
+/* region.c */
+
+int virtio_mem_claim_region(struct virtio_device *vdev, struct virtio_mem *vm);
+void virtio_mem_release_region(struct virtio_mem *vm);
+void virtio_mem_free(struct virtio_mem *vm);
+int virtio_mem_read_region(struct virtio_device *vdev, struct virtio_mem *vm);
+int virtio_mem_layout(struct virtio_device *vdev, struct virtio_mem *vm);
+int virtio_mem_node(struct virtio_device *vdev, struct virtio_mem *vm);
+int virtio_mem_alloc_maps(struct virtio_device *vdev, struct virtio_mem *vm);
+
+/* device.c */
+
+bool virtio_mem_abandon(struct virtio_mem *vm);
+struct virtio_mem *virtio_mem_create(struct virtio_device *vdev);
+int virtio_mem_start(struct virtio_mem *vm);
+void virtio_mem_stop(struct virtio_mem *vm);
+void virtio_mem_let_go(struct virtio_mem *vm);
+
+/* report.c */
+
+void virtio_mem_report(struct virtio_mem *vm, int rc);
+
+#endif
