@@ -45,8 +45,7 @@ def test_busy_while_turning_round(boot, host):
 
 def test_busy_at_start(boot, host):
     """Start with what a reboot could not unplug, once the host takes it."""
-    vm = boot()
-    vm.resize_exact(vm0=GIB)
+    vm = boot_and_use(boot)
     host.begin("keeps-memory")
     vm.reboot()
     assert vm.size("vm0") == GIB

@@ -100,35 +100,41 @@ int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
 }
 
 /*
- * Takes up to @nr plugged blocks at @block from Linux, whether it is online
- * or not.  Returns how many it took; they count as unplugged.
+ * Takes plugged blocks of a chunk that is added from Linux, whether it is
+ * online or not: all of them, which then count as unplugged, or none.
  */
-unsigned long virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
-			      unsigned long block, unsigned long nr)
+bool virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
+		     unsigned long block, unsigned long nr)
 {
-	unsigned long i;
+	bool taken = true;
 
 	if (!virtio_mem_lock_pages(vm))
-		return 0;
-	for (i = 0; i < nr; i++) {
-		if (vm->chunks[chunk].online &&
-		    (!READ_ONCE(virtio_mem_unplug_online) ||
-		     virtio_mem_fake_offline(vm, block + i)))
-			break;
-		virtio_mem_set_plugged(vm, block + i, 1, false);
-	}
+		return false;
+	if (vm->chunks[chunk].online)
+		taken = READ_ONCE(virtio_mem_unplug_online) &&
+			!virtio_mem_fake_offline(vm, block, nr);
+	if (taken)
+		virtio_mem_set_plugged(vm, block, nr, false);
 	mutex_unlock(&vm->pages);
-	return i;
+	return taken;
 }
 
-/* Unplugs blocks that were taken; Linux gets them back if that is refused. */
+/*
+ * Unplugs blocks that were taken, and empties the run.  Linux gets them back if
+ * that is refused.
+ */
 int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
-			    unsigned long block, unsigned long nr)
+			    struct virtio_mem_run *run)
 {
-	int rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_UNPLUG, block, nr);
+	int rc = 0;
 
-	if (virtio_mem_refused(rc))
-		virtio_mem_give(vm, chunk, block, nr);
+	if (run->nr) {
+		rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_UNPLUG,
+					       run->block, run->nr);
+		if (virtio_mem_refused(rc))
+			virtio_mem_give(vm, chunk, run->block, run->nr);
+	}
+	run->nr = 0;
 	return rc;
 }
 

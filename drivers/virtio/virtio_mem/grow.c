@@ -10,6 +10,13 @@
 
 #include "virtio_mem.h"
 
+/*
+ * The chunk that is plugged last.  Each time that a memory block goes on- or
+ * offline Linux looks at its zone from the start to the first hole, if there is
+ * one (set_zone_contiguous()): a hole near the start makes large devices fast.
+ */
+#define VIRTIO_MEM_GAP			1UL
+
 /* Plugs up to @nr blocks in the gaps of chunks that are added already. */
 static int virtio_mem_grow_added(struct virtio_mem *vm, unsigned long nr)
 {
@@ -39,45 +46,67 @@ static int virtio_mem_grow_added(struct virtio_mem *vm, unsigned long nr)
 	return rc;
 }
 
+/* Blocks of a chunk that can be plugged, if it is absent. */
+static unsigned long virtio_mem_pluggable(const struct virtio_mem *vm,
+					  unsigned long chunk)
+{
+	if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ABSENT)
+		return 0;
+	return rounddown(virtio_mem_chunk_usable(vm, chunk), vm->unit_blocks);
+}
+
+/* The next chunk to plug, or vm->nr_chunks. */
+static unsigned long virtio_mem_next_absent(const struct virtio_mem *vm)
+{
+	unsigned long chunk, gap = vm->nr_chunks;
+
+	for (chunk = 0; chunk < vm->nr_chunks; chunk++) {
+		if (!virtio_mem_pluggable(vm, chunk))
+			continue;
+		if (chunk != VIRTIO_MEM_GAP)
+			return chunk;
+		gap = chunk;
+	}
+	return gap;
+}
+
+/* How many of up to @nr blocks from the start of a chunk are pluggable. */
+static unsigned long virtio_mem_absent_run(const struct virtio_mem *vm,
+					   unsigned long chunk,
+					   unsigned long nr)
+{
+	unsigned long run = 0, part;
+
+	do {
+		part = virtio_mem_pluggable(vm, chunk);
+		run += part;
+		chunk++;
+	} while (run < nr && part == vm->chunk_blocks &&
+		 chunk < vm->nr_chunks && chunk != VIRTIO_MEM_GAP);
+	return min(run, nr);
+}
+
 /*
  * Plugs a run of chunks that Linux doesn't know, up to @nr blocks.  Returns 1
  * when there was one, 0 when there is none, or an error.
  */
 static int virtio_mem_plug_absent(struct virtio_mem *vm, unsigned long nr)
 {
-	unsigned long chunk = 0, first, run = 0;
+	unsigned long most = max(virtio_mem_run_blocks(vm), vm->unit_blocks);
+	unsigned long chunk = virtio_mem_next_absent(vm), block, run;
 	int rc;
 
-	while (chunk < vm->nr_chunks &&
-	       vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ABSENT)
-		chunk++;
-	first = chunk;
-	nr = min(nr, rounddown(max(virtio_mem_run_blocks(vm), vm->unit_blocks),
-			       vm->unit_blocks));
-	for (; run < nr && chunk < vm->nr_chunks; chunk++) {
-		unsigned long usable = virtio_mem_chunk_usable(vm, chunk);
-
-		usable = rounddown(usable, vm->unit_blocks);
-		if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ABSENT ||
-		    !usable)
-			break;
-		run += min(usable, nr - run);
-		if (usable < vm->chunk_blocks) {
-			chunk++;
-			break;
-		}
-	}
-	if (!run)
+	if (chunk == vm->nr_chunks)
 		return 0;
-
-	rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_PLUG,
-				       virtio_mem_chunk_block(vm, first), run);
+	block = virtio_mem_chunk_block(vm, chunk);
+	run = virtio_mem_absent_run(vm, chunk,
+				    min(nr, rounddown(most, vm->unit_blocks)));
+	rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_PLUG, block, run);
 	if (rc)
 		return rc;
-	virtio_mem_set_plugged(vm, virtio_mem_chunk_block(vm, first), run,
-			       true);
-	for (; first < chunk; first++)
-		virtio_mem_chunk_move(vm, first, VIRTIO_MEM_CHUNK_DETACHED);
+	virtio_mem_set_plugged(vm, block, run, true);
+	for (; run; run -= min(run, vm->chunk_blocks))
+		virtio_mem_chunk_move(vm, chunk++, VIRTIO_MEM_CHUNK_DETACHED);
 	return 1;
 }
 

@@ -31,8 +31,7 @@ static void virtio_mem_release_unplugged(struct virtio_mem *vm,
 	unsigned long end = pfn + mn->nr_pages;
 
 	for (; pfn < end; pfn++) {
-		unsigned long block = div64_u64(PFN_PHYS(pfn) - vm->addr,
-						vm->block_size);
+		unsigned long block = virtio_mem_block_of(vm, pfn);
 
 		if (test_bit(block, vm->plugged)) {
 			pfn = min(end, virtio_mem_block_pfn(vm, block + 1)) - 1;
@@ -63,7 +62,7 @@ void virtio_mem_offline_look(struct timer_list *timer)
 	struct virtio_mem_offlining *off =
 		container_of(timer, struct virtio_mem_offlining, timer);
 	struct virtio_mem *vm = container_of(off, struct virtio_mem, offlining);
-	unsigned long in_use = virtio_mem_pages_in_use(off->pfn, off->nr_pages);
+	unsigned long in_use = virtio_mem_pages_sampled(off->pfn, off->nr_pages);
 
 	if (in_use >= off->in_use)
 		send_sig(SIGALRM, vm->thread, 1);

@@ -67,22 +67,23 @@ void virtio_mem_fake_online(struct virtio_mem *vm, unsigned long block)
 }
 
 /*
- * Called with vm->pages held; the block's chunk is online.  Moves away what
- * uses the block.  Returns 0, -EBUSY or -ENOMEM.
+ * Called with vm->pages held; the blocks' chunk is online.  Moves away what
+ * uses the blocks.  Returns 0, -EBUSY or -ENOMEM.
  */
-int virtio_mem_fake_offline(struct virtio_mem *vm, unsigned long block)
+int virtio_mem_fake_offline(struct virtio_mem *vm, unsigned long block,
+			    unsigned long nr)
 {
 	unsigned long pfn = virtio_mem_block_pfn(vm, block);
-	unsigned long nr = virtio_mem_block_pages(vm);
+	unsigned long nr_pages = nr * virtio_mem_block_pages(vm);
 	int rc;
 
-	rc = alloc_contig_range(pfn, pfn + nr, MIGRATE_MOVABLE,
+	rc = alloc_contig_range(pfn, pfn + nr_pages, MIGRATE_MOVABLE,
 				GFP_KERNEL | __GFP_NOWARN);
 	if (rc)
 		return rc;
-	virtio_mem_mark_offline(pfn, nr);
-	adjust_managed_page_count(pfn_to_page(pfn), -(long)nr);
-	__set_bit(block, vm->taken);
+	virtio_mem_mark_offline(pfn, nr_pages);
+	adjust_managed_page_count(pfn_to_page(pfn), -(long)nr_pages);
+	bitmap_set(vm->taken, block, nr);
 	return 0;
 }
 
@@ -93,7 +94,7 @@ int virtio_mem_fake_offline(struct virtio_mem *vm, unsigned long block)
 void virtio_mem_online_page(struct page *page, unsigned int order)
 {
 	unsigned long pfn = page_to_pfn(page);
-	unsigned long end = pfn + (1UL << order);
+	unsigned long end = pfn + (1UL << order), last;
 	struct virtio_mem *vm;
 
 	/* The notifier holds vm->pages: no device of these pages goes away. */
@@ -108,35 +109,51 @@ void virtio_mem_online_page(struct page *page, unsigned int order)
 		return;
 	}
 
+	last = virtio_mem_block_of(vm, end - 1) + 1;
 	while (pfn < end) {
-		unsigned long block = div64_u64(PFN_PHYS(pfn) - vm->addr,
-						vm->block_size);
-		unsigned long next = min(end,
-					 virtio_mem_block_pfn(vm, block + 1));
+		unsigned long block = virtio_mem_block_of(vm, pfn), next;
+		bool plugged = test_bit(block, vm->plugged);
 
-		if (test_bit(block, vm->plugged))
+		next = plugged ? find_next_zero_bit(vm->plugged, last, block) :
+				 find_next_bit(vm->plugged, last, block);
+		next = min(end, virtio_mem_block_pfn(vm, next));
+		if (plugged)
 			virtio_mem_expose(pfn, next - pfn);
 		pfn = next;
 	}
 }
 
-/* About how many of @nr pages from @pfn somebody uses. */
-unsigned long virtio_mem_pages_in_use(unsigned long pfn,
-				      unsigned long nr)
+/*
+ * Pages of @nr from @pfn that somebody uses, one of each @stride looked at, as
+ * far as more than @limit are.  Free memory takes next to no time.
+ */
+unsigned long virtio_mem_pages_in_use(unsigned long pfn, unsigned long nr,
+				      unsigned long stride,
+				      unsigned long limit)
 {
-	unsigned long stride = DIV_ROUND_UP(nr, VIRTIO_MEM_SAMPLES);
 	unsigned long end = pfn + nr, in_use = 0;
 
-	for (; pfn < end; pfn += stride) {
+	while (pfn < end && in_use <= limit) {
 		struct page *page = pfn_to_online_page(pfn);
+		unsigned long order = 0;
 
-		if (!page)
-			continue;
-		page = compound_head(page);
-		if (page_ref_count(page) && !PageOffline(page))
+		if (page && PageBuddy(page))
+			order = min(READ_ONCE(page_private(page)),
+				    (unsigned long)MAX_PAGE_ORDER);
+		else if (page && page_ref_count(compound_head(page)) &&
+			 !PageOffline(page))
 			in_use += stride;
+		pfn += max(stride, 1UL << order);
 	}
 	return in_use;
+}
+
+/* The same by samples, so that it never takes long. */
+unsigned long virtio_mem_pages_sampled(unsigned long pfn, unsigned long nr)
+{
+	return virtio_mem_pages_in_use(pfn, nr,
+				       DIV_ROUND_UP(nr, VIRTIO_MEM_SAMPLES),
+				       ULONG_MAX);
 }
 
 /*

@@ -12,6 +12,7 @@
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
+#include <linux/sizes.h>
 #include <linux/range.h>
 #include <linux/slab.h>
 #include <linux/virtio.h>
@@ -20,6 +21,12 @@
 #include <linux/vmalloc.h>
 
 #include "virtio_mem.h"
+
+/*
+ * Memory taken page by page at once: enough to make that rare, and little
+ * enough to follow a new target soon.
+ */
+#define VIRTIO_MEM_TAKE_SIZE		SZ_32M
 
 int virtio_mem_claim_region(struct virtio_device *vdev,
 			    struct virtio_mem *vm)
@@ -100,6 +107,8 @@ int virtio_mem_layout(struct virtio_device *vdev, struct virtio_mem *vm)
 		return -EINVAL;
 	}
 	vm->unit_blocks = virtio_mem_force_bbm ? vm->chunk_blocks : 1;
+	vm->take_blocks = max(1, div64_u64(VIRTIO_MEM_TAKE_SIZE,
+					   vm->block_size));
 
 	start = ALIGN(vm->addr, vm->chunk_size);
 	if (start < vm->addr || start >= end ||

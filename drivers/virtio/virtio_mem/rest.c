@@ -10,11 +10,13 @@
 
 #include <linux/module.h>
 #include <linux/rculist.h>
+#include <linux/rcupdate.h>
 #include <linux/spinlock.h>
 #include <linux/suspend.h>
 #include <linux/virtio.h>
 #include <linux/wait.h>
 
+#include "compat.h"
 #include "virtio_mem.h"
 
 static DEFINE_SPINLOCK(virtio_mem_rest_lock);
@@ -68,6 +70,9 @@ bool virtio_mem_begin_hotplug(struct virtio_mem *vm)
 	if (stay)
 		virtio_mem_enter(vm, VIRTIO_MEM_HOTPLUGGING);
 	spin_unlock(&virtio_mem_rest_lock);
+	/* Hotplug begins with a grace period: 10 ms, if nobody is in a hurry. */
+	if (stay)
+		rcu_expedite_gp();
 	return stay;
 }
 
@@ -76,6 +81,7 @@ void virtio_mem_end_hotplug(struct virtio_mem *vm)
 {
 	bool kept;
 
+	rcu_unexpedite_gp();
 	spin_lock(&virtio_mem_rest_lock);
 	virtio_mem_enter(vm, VIRTIO_MEM_WORKING);
 	kept = vm->leave;

@@ -10,6 +10,9 @@
 
 #include "virtio_mem.h"
 
+/* How much of a chunk may be in use: what has less goes first. */
+static const unsigned int virtio_mem_used_32nds[] = { 0, 2, 8, 32 };
+
 static bool virtio_mem_may_remove(struct virtio_mem *vm, unsigned long chunk)
 {
 	if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ADDED)
@@ -19,9 +22,34 @@ static bool virtio_mem_may_remove(struct virtio_mem *vm, unsigned long chunk)
 	       !vm->chunks[chunk].plugged;
 }
 
-static bool virtio_mem_try_remove(struct virtio_mem *vm, unsigned long chunk,
-				  unsigned long plugged)
+/* Pages of a run of blocks that somebody uses, as far as @limit and one more. */
+static unsigned long virtio_mem_used(struct virtio_mem *vm, unsigned long block,
+				     unsigned long nr, unsigned long limit)
 {
+	unsigned long used;
+
+	if (!virtio_mem_lock_pages(vm))
+		return limit + 1;
+	used = virtio_mem_pages_in_use(virtio_mem_block_pfn(vm, block),
+				       nr * virtio_mem_block_pages(vm), 1,
+				       limit);
+	mutex_unlock(&vm->pages);
+	return used;
+}
+
+/* Chunks */
+
+/* Blocks, except for the limit. */
+struct virtio_mem_shrinking {
+	unsigned long excess;		/* more than the target */
+	unsigned long removed;		/* of Linux, not yet unplugged */
+	unsigned long limit;		/* pages: chunks with more in use wait */
+};
+
+static bool virtio_mem_try_remove(struct virtio_mem *vm, unsigned long chunk)
+{
+	unsigned long plugged = vm->chunks[chunk].plugged;
+
 	if (READ_ONCE(vm->chunks[chunk].online) &&
 	    !(virtio_mem_can_spare(plugged * vm->block_size) &&
 	      virtio_mem_fits_elsewhere(vm, chunk)))
@@ -29,67 +57,163 @@ static bool virtio_mem_try_remove(struct virtio_mem *vm, unsigned long chunk,
 	return !virtio_mem_remove_chunk(vm, chunk);
 }
 
+static bool virtio_mem_is_candidate(struct virtio_mem *vm, unsigned long chunk,
+				    const struct virtio_mem_shrinking *s)
+{
+	const struct virtio_mem_chunk *c = &vm->chunks[chunk];
+
+	return c->tried != vm->pass && c->plugged <= s->excess &&
+	       virtio_mem_may_remove(vm, chunk) &&
+	       virtio_mem_used(vm, virtio_mem_chunk_block(vm, chunk),
+			       vm->chunk_blocks, s->limit) <= s->limit;
+}
+
 /*
- * Removes whole chunks, from the top, as long as the target allows.  Unplugs
- * them in long runs, but early when it gets slow: the host waits for them.
+ * Removes a chunk, once a pass.  What is removed is unplugged in long runs, but
+ * early when it gets slow: the host waits for it.
+ */
+static int virtio_mem_shrink_chunk(struct virtio_mem *vm, unsigned long chunk,
+				   struct virtio_mem_shrinking *s)
+{
+	unsigned long plugged = vm->chunks[chunk].plugged;
+	bool gone;
+
+	if (!virtio_mem_is_candidate(vm, chunk, s))
+		return 0;
+	vm->chunks[chunk].tried = vm->pass;
+	gone = virtio_mem_try_remove(vm, chunk);
+	if (gone) {
+		s->excess -= plugged;
+		s->removed += plugged;
+	}
+	if (!s->removed || (gone && s->removed < virtio_mem_run_blocks(vm)))
+		return 0;
+	s->removed = 0;
+	return virtio_mem_unplug_detached(vm);
+}
+
+/*
+ * Makes a hole near the start of the zone, unless there is one: all that goes
+ * after it goes the faster (see VIRTIO_MEM_GAP).
+ */
+static int virtio_mem_shrink_gap(struct virtio_mem *vm,
+				 struct virtio_mem_shrinking *s)
+{
+	unsigned long chunk = 0, excess = s->excess;
+	int rc = 0;
+
+	while (chunk < vm->nr_chunks &&
+	       vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ADDED)
+		chunk++;
+	while (++chunk < vm->nr_chunks && !rc && s->excess == excess &&
+	       vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_ADDED &&
+	       !virtio_mem_changed(vm))
+		rc = virtio_mem_shrink_chunk(vm, chunk, s);
+	return rc;
+}
+
+/*
+ * Removes whole chunks as long as the target allows: those first that have the
+ * least in use, so that little has to be moved, and nothing twice.
  */
 static int virtio_mem_shrink_chunks(struct virtio_mem *vm, unsigned long target)
 {
-	unsigned long chunk, removed = 0, excess = vm->nr_plugged - target;
-	int rc = 0;
+	struct virtio_mem_shrinking s = { .excess = vm->nr_plugged - target };
+	unsigned long chunk;
+	unsigned int i;
+	int rc;
 
-	for (chunk = vm->nr_chunks; chunk-- && !rc;) {
-		unsigned long plugged;
-		bool gone;
-
-		if (virtio_mem_changed(vm))
-			break;
-		if (!virtio_mem_may_remove(vm, chunk))
-			continue;
-		plugged = vm->chunks[chunk].plugged;
-		if (plugged > excess)
-			continue;
-		gone = virtio_mem_try_remove(vm, chunk, plugged);
-		if (gone) {
-			excess -= plugged;
-			removed += plugged;
-		}
-		if (removed && (!gone || removed >= virtio_mem_run_blocks(vm))) {
-			rc = virtio_mem_unplug_detached(vm);
-			removed = 0;
+	vm->pass++;
+	rc = virtio_mem_shrink_gap(vm, &s);
+	for (i = 0; i < ARRAY_SIZE(virtio_mem_used_32nds); i++) {
+		s.limit = PHYS_PFN(vm->chunk_size) / 32 *
+			  virtio_mem_used_32nds[i];
+		for (chunk = vm->nr_chunks; chunk-- && !rc;) {
+			if (virtio_mem_changed(vm))
+				goto out;
+			rc = virtio_mem_shrink_chunk(vm, chunk, &s);
 		}
 	}
+out:
 	return rc ?: virtio_mem_unplug_detached(vm);
 }
 
-/* Takes blocks of one chunk, from the top; each run is unplugged at once. */
-static int virtio_mem_shrink_chunk(struct virtio_mem *vm, unsigned long chunk,
-				   unsigned long excess)
+/* Blocks */
+
+/* How many plugged blocks end before @end, not below @first, up to @most. */
+static unsigned long virtio_mem_plugged_before(const struct virtio_mem *vm,
+					       unsigned long first,
+					       unsigned long end,
+					       unsigned long most)
+{
+	unsigned long nr = 0;
+
+	while (nr < most && end - nr > first &&
+	       test_bit(end - nr - 1, vm->plugged))
+		nr++;
+	return nr;
+}
+
+/*
+ * Takes a run of plugged blocks that ends before @end, if no more than @limit
+ * pages of it are in use, and puts it before @run.  Fewer blocks of it may do
+ * when all don't.  Returns how many it took.
+ */
+static unsigned long virtio_mem_take_before(struct virtio_mem *vm,
+					    unsigned long chunk,
+					    unsigned long end, unsigned long nr,
+					    unsigned long limit)
+{
+	for (; nr; nr /= 2) {
+		unsigned long block = end - nr;
+
+		if (virtio_mem_can_spare(nr * vm->block_size) &&
+		    virtio_mem_used(vm, block, nr, limit) <= limit &&
+		    virtio_mem_take(vm, chunk, block, nr))
+			break;
+	}
+	return nr;
+}
+
+/*
+ * Takes up to @excess blocks of one chunk, from the top, many at once where
+ * that works; each run is unplugged at once.  Blocks with more than @limit
+ * pages in use are left.
+ */
+static int virtio_mem_shrink_partly(struct virtio_mem *vm, unsigned long chunk,
+				    unsigned long excess, unsigned long limit)
 {
 	unsigned long first = virtio_mem_chunk_block(vm, chunk);
-	unsigned long block = first + vm->chunk_blocks;
+	unsigned long end = first + vm->chunk_blocks, nr;
 	struct virtio_mem_run run = { };
 	int rc = 0;
 
-	while (block-- > first && excess && !virtio_mem_changed(vm)) {
-		if (test_bit(block, vm->plugged) &&
-		    virtio_mem_can_spare(vm->block_size) &&
-		    virtio_mem_take(vm, chunk, block, 1)) {
-			excess--;
-			run.block = block;
-			run.nr++;
+	while (end > first && excess && !rc && !virtio_mem_changed(vm)) {
+		nr = virtio_mem_plugged_before(vm, first, end,
+					       min(excess, vm->take_blocks));
+		nr = virtio_mem_take_before(vm, chunk, end, nr, limit);
+		if (nr) {
+			end -= nr;
+			excess -= nr;
+			run.block = end;
+			run.nr += nr;
 			continue;
 		}
-		if (run.nr)
-			rc = virtio_mem_unplug_taken(vm, chunk, run.block,
-						     run.nr);
-		if (rc)
-			return rc;
-		run.nr = 0;
+		rc = virtio_mem_unplug_taken(vm, chunk, &run);
+		end--;
 	}
-	if (run.nr)
-		rc = virtio_mem_unplug_taken(vm, chunk, run.block, run.nr);
-	return rc;
+	return rc ?: virtio_mem_unplug_taken(vm, chunk, &run);
+}
+
+/* Free blocks first: they need not be moved. */
+static int virtio_mem_shrink_both(struct virtio_mem *vm, unsigned long chunk,
+				  unsigned long excess)
+{
+	unsigned long before = vm->nr_plugged;
+	int rc = virtio_mem_shrink_partly(vm, chunk, excess, 0);
+
+	excess -= before - vm->nr_plugged;
+	return rc ?: virtio_mem_shrink_partly(vm, chunk, excess, ULONG_MAX - 1);
 }
 
 /*
@@ -108,8 +232,8 @@ static int virtio_mem_shrink_blocks(struct virtio_mem *vm, unsigned long target)
 			if (!virtio_mem_may_remove(vm, chunk) ||
 			    vm->chunks[chunk].plugged != nr)
 				continue;
-			rc = virtio_mem_shrink_chunk(vm, chunk,
-						     vm->nr_plugged - target);
+			rc = virtio_mem_shrink_both(vm, chunk,
+						    vm->nr_plugged - target);
 		}
 	}
 	return rc;

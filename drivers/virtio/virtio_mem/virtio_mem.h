@@ -55,6 +55,7 @@ struct virtio_mem_chunk {
 	u8 state;		/* enum virtio_mem_chunk_state; thread only */
 	u32 online;		/* memory blocks online; under vm->pages */
 	u32 plugged;		/* blocks; thread only */
+	u32 tried;		/* pass that tried to remove it; thread only */
 };
 
 /*
@@ -103,6 +104,7 @@ struct virtio_mem {
 	unsigned long nr_chunks;
 	unsigned long chunk_blocks;	/* blocks per chunk */
 	unsigned long unit_blocks;	/* fewest blocks (un)plugged at once */
+	unsigned long take_blocks;	/* most blocks taken page by page at once */
 	int nid;
 	int mgid;			/* memory group */
 	struct resource *resource;	/* the region */
@@ -125,6 +127,7 @@ struct virtio_mem {
 	u64 usable_size;
 	unsigned long nr_plugged;	/* blocks, with those in requests */
 	unsigned long retry;		/* jiffies to the next retry; 0: none */
+	u32 pass;			/* number of the shrink */
 	int reported;			/* how this resize ended; 1: not yet */
 	bool again;			/* another pass has to follow this one */
 	bool settled;			/* the device agrees with the map */
@@ -162,6 +165,12 @@ static inline unsigned long virtio_mem_block_pfn(const struct virtio_mem *vm,
 						 unsigned long block)
 {
 	return PHYS_PFN(vm->addr + block * vm->block_size);
+}
+
+static inline unsigned long virtio_mem_block_of(const struct virtio_mem *vm,
+						unsigned long pfn)
+{
+	return div64_u64(PFN_PHYS(pfn) - vm->addr, vm->block_size);
 }
 
 static inline unsigned long virtio_mem_chunk_block(const struct virtio_mem *vm,
@@ -234,10 +243,10 @@ void virtio_mem_set_plugged(struct virtio_mem *vm, unsigned long block,
 			    unsigned long nr, bool plugged);
 int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
 			  unsigned long block, unsigned long nr);
-unsigned long virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
-			      unsigned long block, unsigned long nr);
+bool virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
+		     unsigned long block, unsigned long nr);
 int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
-			    unsigned long block, unsigned long nr);
+			    struct virtio_mem_run *run);
 int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk);
 int virtio_mem_remove_chunk(struct virtio_mem *vm, unsigned long chunk);
 int virtio_mem_unplug_detached(struct virtio_mem *vm);
@@ -274,9 +283,13 @@ unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm);
 /* pages.c */
 
 void virtio_mem_fake_online(struct virtio_mem *vm, unsigned long block);
-int virtio_mem_fake_offline(struct virtio_mem *vm, unsigned long block);
+int virtio_mem_fake_offline(struct virtio_mem *vm, unsigned long block,
+			    unsigned long nr);
 void virtio_mem_online_page(struct page *page, unsigned int order);
-unsigned long virtio_mem_pages_in_use(unsigned long pfn, unsigned long nr);
+unsigned long virtio_mem_pages_in_use(unsigned long pfn, unsigned long nr,
+				      unsigned long stride,
+				      unsigned long limit);
+unsigned long virtio_mem_pages_sampled(unsigned long pfn, unsigned long nr);
 bool virtio_mem_lock_pages(struct virtio_mem *vm);
 
 /* notify.c */
