@@ -215,20 +215,28 @@ $(STAMP)/linux: versions.mk tools/fetch-linux | $(STAMP)/packages-module
 	@tools/fetch-linux $(LINUX_SERIES) $(LINUX) $(FETCH)/linux
 	@mkdir -p $(@D) && touch $@
 
+$(STAMP)/linux-%: versions.mk tools/fetch-linux | $(STAMP)/packages-module
+	@echo 'fetching Linux $* ...'
+	@tools/fetch-linux $* $(LINUX)-$* $(FETCH)/linux
+	@mkdir -p $(@D) && touch $@
+
 .PHONY: module
 module: $(MODULE) ## the driver: build/module/virtio_mem.ko (for the test guest, or KDIR)
+
+# $(call build-module,DIR,KDIR)
+build-module = mkdir -p $(1) && cp tools/module.kbuild $(1)/Kbuild && \
+	find $(1) -type l -delete && ln -s $(CURDIR)/$(DRIVER_DIR)/*.[ch] $(1)/ && \
+	{ $(MAKE) -s -C $(2) M=$(CURDIR)/$(1) VIRTIO_MEM=$(CURDIR) W=1 modules \
+		>$(1).log 2>&1 || { cat $(1).log >&2; exit 1; }; } && \
+	! grep -n 'warning:' $(1).log >&2
 
 $(MODULE): $(DRIVER) $(STAMP)/value-KDIR tools/module.kbuild \
 		$(if $(KDIR),,$(STAMP)/linux) | $(STAMP)/packages-module
 	@$(if $(KDIR),tools/check-kernel $(KDIR) $(LINUX_MIN))
-	@mkdir -p $(B)/module
-	@cp tools/module.kbuild $(B)/module/Kbuild
-	@find $(B)/module -type l -delete
-	@ln -s $(CURDIR)/$(DRIVER_DIR)/*.[ch] $(B)/module/
-	@$(MAKE) -s -C $(or $(KDIR),$(CURDIR)/$(LINUX)/headers) M=$(CURDIR)/$(B)/module \
-		VIRTIO_MEM=$(CURDIR) W=1 modules >$(B)/module.log 2>&1 || \
-		{ cat $(B)/module.log >&2; exit 1; }
-	@! grep -n 'warning:' $(B)/module.log >&2
+	@$(call build-module,$(B)/module,$(or $(KDIR),$(CURDIR)/$(LINUX)/headers))
+
+$(B)/module-%/virtio_mem.ko: $(DRIVER) tools/module.kbuild $(STAMP)/linux-%
+	@$(call build-module,$(@D),$(CURDIR)/$(LINUX)-$*/headers)
 
 .PHONY: linux-src
 linux-src: $(STAMP)/linux-tree ## the kernel's source, for its checkpatch and in-tree builds
@@ -261,6 +269,16 @@ $(B)/guest/init: $(wildcard guest/*.c guest/*.h) | $(STAMP)/packages-guest
 
 $(B)/guest/initrd: $(B)/guest/init $(MODULE) tools/make-initrd $(STAMP)/linux | $(STAMP)/packages-guest
 	@tools/make-initrd $@ $(B)/guest/init $(MODULE) $(LINUX)/modules
+
+$(B)/guest-%/vmlinuz: $(STAMP)/linux-%
+	@mkdir -p $(@D) && cp -L $(LINUX)-$*/vmlinuz $@
+
+$(B)/guest-%/initrd: $(B)/guest/init $(B)/module-%/virtio_mem.ko tools/make-initrd | $(STAMP)/packages-guest
+	@tools/make-initrd $@ $(B)/guest/init $(B)/module-$*/virtio_mem.ko $(LINUX)-$*/modules
+
+OTHER_GUESTS := $(foreach series,$(LINUX_OTHERS),$(B)/guest-$(series)/vmlinuz \
+                  $(B)/guest-$(series)/initrd)
+.SECONDARY:
 
 # --- Demo and checks ----------------------------------------------------
 

@@ -9,7 +9,10 @@ QEMU_SUITE       := trixie
 LINUX_SERIES     := 6.12
 
 # The driver builds on kernels (KDIR) from this version on.
-LINUX_MIN        := 6.12
+LINUX_MIN        := 6.1
+
+# Test guests run these kernels of the running distribution as well.
+LINUX_OTHERS     := 6.1
 
 # QEMU's build needs this Meson; an older distribution takes it from this suite.
 MESON_MIN        := 1.5.0

@@ -30,6 +30,7 @@
 
 #define PORT_NAME "virtio-mem.test"
 #define PORT_DIR "/sys/class/virtio-ports"
+#define BOOT_MODULES "/modules/boot"
 
 static char answer_text[4 << 20];
 
@@ -119,18 +120,23 @@ static int do_list(char **argv)
 	return 0;
 }
 
-static int do_load(char **argv)
+static int load(const char *path, const char *parameters)
 {
-	int fd = open(argv[0], O_RDONLY);
+	int fd = open(path, O_RDONLY);
 	long rc;
 
 	if (fd < 0)
-		return fail(argv[0]);
-	rc = syscall(SYS_finit_module, fd, argv[1] ? argv[1] : "", 0);
+		return fail(path);
+	rc = syscall(SYS_finit_module, fd, parameters, 0);
 	if (rc)
-		fail(argv[0]);
+		fail(path);
 	close(fd);
 	return rc ? -1 : answer(true, "");
+}
+
+static int do_load(char **argv)
+{
+	return load(argv[0], argv[1] ? argv[1] : "");
 }
 
 static int do_unload(char **argv)
@@ -266,6 +272,24 @@ static FILE *open_port(void)
 	return file;
 }
 
+/* Modules that this kernel needs for the port, in the order of their names. */
+static void load_boot_modules(void)
+{
+	struct dirent **entries;
+	char path[512];
+	int nr = scandir(BOOT_MODULES, &entries, NULL, alphasort);
+
+	for (int i = 0; i < nr; i++) {
+		snprintf(path, sizeof(path), BOOT_MODULES "/%s",
+			 entries[i]->d_name);
+		if (*entries[i]->d_name != '.' && load(path, ""))
+			fprintf(stderr, "%s\n", answer_text);
+		free(entries[i]);
+	}
+	if (nr >= 0)
+		free(entries);
+}
+
 static void mount_or_die(const char *type, const char *where)
 {
 	mkdir(where, 0755);
@@ -286,6 +310,7 @@ int main(void)
 	mount_or_die("devtmpfs", "/dev");
 	mount_or_die("debugfs", "/sys/kernel/debug");
 
+	load_boot_modules();
 	port = open_port();
 	setvbuf(port, NULL, _IONBF, 0);
 	answer(true, "ready\n");

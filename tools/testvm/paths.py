@@ -11,8 +11,10 @@ QEMU_BUILD = Path(os.environ.get("QEMU_BUILD", BUILD / "qemu")).resolve()
 QEMU = QEMU_BUILD / "qemu-system-x86_64"
 STOCK = BUILD / "qemu-stock" / "qemu-system-x86_64"
 STORAGE_DAEMON = QEMU_BUILD / "storage-daemon" / "qemu-storage-daemon"
-KERNEL = BUILD / "guest" / "vmlinuz"
-INITRD = BUILD / "guest" / "initrd"
+# GUEST_KERNEL in the environment names another kernel than the usual one.
+_GUEST = BUILD / "-".join(filter(None, ["guest", os.environ.get("GUEST_KERNEL")]))
+KERNEL = _GUEST / "vmlinuz"
+INITRD = _GUEST / "initrd"
 LOGS = BUILD / "logs"
 
 

@@ -1,14 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What kernels name differently, or don't declare: the only place that asks for
- * the version of one.
+ * What kernels from 6.1 on do differently or name otherwise: the only place
+ * that asks for the version of one.
  */
 
 #ifndef _VIRTIO_MEM_COMPAT_H
 #define _VIRTIO_MEM_COMPAT_H
 
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/page-flags.h>
+#include <linux/version.h>
+
 /* Exported to modules, but declared in kernel/rcu/rcu.h only */
 void rcu_expedite_gp(void);
 void rcu_unexpedite_gp(void);
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
+#define MAX_PAGE_ORDER (MAX_ORDER - 1)
+#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#define MAX_PAGE_ORDER MAX_ORDER
+#endif
+
+/*
+ * Since 6.11 pages of memory that comes online begin as PageOffline, and those
+ * that still are don't count when it goes offline.  Before, they begin as
+ * PageReserved, and all count.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+#define VIRTIO_MEM_PAGES_BEGIN_RESERVED true
+#else
+#define VIRTIO_MEM_PAGES_BEGIN_RESERVED false
+#endif
 
 #endif

@@ -14,6 +14,7 @@
 #include <linux/sched/signal.h>
 #include <linux/timer.h>
 
+#include "compat.h"
 #include "virtio_mem.h"
 
 /*
@@ -22,26 +23,33 @@
  */
 #define VIRTIO_MEM_OFFLINE_PERIOD	(HZ / 2)
 
-/* Lets offlining pass pages that no one uses, or takes that back. */
+/*
+ * Lets offlining pass pages that no one uses, or takes that back.  They don't
+ * count as memory, so that nobody must count them off.
+ */
 static void virtio_mem_release_unplugged(struct virtio_mem *vm,
 					 const struct memory_notify *mn,
 					 bool release)
 {
 	unsigned long pfn = mn->start_pfn;
 	unsigned long end = pfn + mn->nr_pages;
+	long released = 0;
 
 	for (; pfn < end; pfn++) {
 		unsigned long block = virtio_mem_block_of(vm, pfn);
 
 		if (test_bit(block, vm->plugged)) {
 			pfn = min(end, virtio_mem_block_pfn(vm, block + 1)) - 1;
-			continue;
-		}
-		if (release)
+		} else if (release) {
 			page_ref_dec(pfn_to_page(pfn));
-		else
+			released++;
+		} else {
 			page_ref_inc(pfn_to_page(pfn));
+			released--;
+		}
 	}
+	if (VIRTIO_MEM_PAGES_BEGIN_RESERVED)
+		adjust_managed_page_count(pfn_to_page(mn->start_pfn), released);
 }
 
 /* The memory map of what went offline is gone, and who took pages of it. */

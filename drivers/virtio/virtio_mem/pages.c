@@ -11,15 +11,11 @@
 #include <linux/page-flags.h>
 #include <linux/rculist.h>
 
+#include "compat.h"
 #include "virtio_mem.h"
 
 /* To know how many pages are in use, this many are looked at, evenly spread. */
 #define VIRTIO_MEM_SAMPLES		4096
-
-/*
- * Pages.  A block of an online chunk that is not plugged has its pages marked
- * PageOffline: dumps and others leave them alone, and offlining lets them pass.
- */
 
 static void virtio_mem_mark_offline(unsigned long pfn, unsigned long nr)
 {
@@ -37,7 +33,19 @@ static void virtio_mem_clear_offline(unsigned long pfn, unsigned long nr)
 	page_offline_end();
 }
 
-/* Gives pages that onlining kept back to the page allocator. */
+/* Keeps pages that come online from the page allocator, as PageOffline. */
+static void virtio_mem_conceal(unsigned long pfn, unsigned long nr)
+{
+	unsigned long end = pfn + nr;
+
+	if (!VIRTIO_MEM_PAGES_BEGIN_RESERVED)
+		return;
+	virtio_mem_mark_offline(pfn, nr);
+	for (; pfn < end; pfn++)
+		__ClearPageReserved(pfn_to_page(pfn));
+}
+
+/* Gives pages that came online to the page allocator. */
 static void virtio_mem_expose(unsigned long pfn, unsigned long nr)
 {
 	while (nr) {
@@ -57,6 +65,8 @@ void virtio_mem_fake_online(struct virtio_mem *vm, unsigned long block)
 	unsigned long nr = virtio_mem_block_pages(vm);
 
 	if (!test_bit(block, vm->taken)) {
+		if (VIRTIO_MEM_PAGES_BEGIN_RESERVED)
+			virtio_mem_clear_offline(pfn, nr);
 		virtio_mem_expose(pfn, nr);
 		return;
 	}
@@ -119,6 +129,8 @@ void virtio_mem_online_page(struct page *page, unsigned int order)
 		next = min(end, virtio_mem_block_pfn(vm, next));
 		if (plugged)
 			virtio_mem_expose(pfn, next - pfn);
+		else
+			virtio_mem_conceal(pfn, next - pfn);
 		pfn = next;
 	}
 }
