@@ -77,6 +77,7 @@ void virtio_mem_set_plugged(struct virtio_mem *vm, unsigned long block,
 static void virtio_mem_give(struct virtio_mem *vm, unsigned long chunk,
 			    unsigned long block, unsigned long nr)
 {
+	ktime_t since = ktime_get();
 	unsigned long i;
 
 	if (!virtio_mem_lock_pages(vm)) {
@@ -87,6 +88,7 @@ static void virtio_mem_give(struct virtio_mem *vm, unsigned long chunk,
 	for (i = block; vm->chunks[chunk].online && i < block + nr; i++)
 		virtio_mem_fake_online(vm, i);
 	mutex_unlock(&vm->pages);
+	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_GIVE, since, true);
 }
 
 int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
@@ -106,6 +108,7 @@ int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
 bool virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
 		     unsigned long block, unsigned long nr)
 {
+	ktime_t since = ktime_get();
 	bool taken = true;
 
 	if (!virtio_mem_lock_pages(vm))
@@ -116,6 +119,7 @@ bool virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
 	if (taken)
 		virtio_mem_set_plugged(vm, block, nr, false);
 	mutex_unlock(&vm->pages);
+	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_TAKE, since, taken);
 	return taken;
 }
 
@@ -140,6 +144,7 @@ int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
 
 int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk)
 {
+	ktime_t since = ktime_get();
 	int rc;
 
 	if (!virtio_mem_begin_hotplug(vm))
@@ -156,6 +161,7 @@ int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk)
 		pr_warn_ratelimited("cannot add memory at 0x%llx: %d\n",
 				    virtio_mem_chunk_addr(vm, chunk), rc);
 	}
+	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_ADD, since, !rc);
 	virtio_mem_end_hotplug(vm);
 	return rc;
 }
@@ -166,6 +172,7 @@ int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk)
  */
 int virtio_mem_remove_chunk(struct virtio_mem *vm, unsigned long chunk)
 {
+	ktime_t since = ktime_get();
 	int rc;
 
 	if (!virtio_mem_begin_hotplug(vm))
@@ -176,6 +183,7 @@ int virtio_mem_remove_chunk(struct virtio_mem *vm, unsigned long chunk)
 		virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_DETACHED);
 		module_put(THIS_MODULE);
 	}
+	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_REMOVE, since, !rc);
 	virtio_mem_end_hotplug(vm);
 	return rc;
 }

@@ -22,6 +22,22 @@ void rcu_unexpedite_gp(void);
 #define MAX_PAGE_ORDER MAX_ORDER
 #endif
 
+/* References that a folio on an LRU list has, if nobody holds it */
+static inline int virtio_mem_expected_refs(struct folio *folio)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+	/* What counts those of large folios is not exported. */
+	if (folio_test_large(folio))
+		return INT_MAX - 1;
+	return page_mapcount(&folio->page) +
+	       (folio_test_anon(folio) ? folio_test_swapcache(folio) :
+					 !!folio->mapping) +
+	       folio_has_private(folio);
+#else
+	return folio_expected_ref_count(folio);
+#endif
+}
+
 /*
  * Since 6.11 pages of memory that comes online begin as PageOffline, and those
  * that still are don't count when it goes offline.  Before, they begin as

@@ -15,6 +15,7 @@
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/timer.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
@@ -164,6 +165,7 @@ struct virtio_mem *virtio_mem_create(struct virtio_device *vdev)
 	mutex_init(&vm->pages);
 	init_waitqueue_head(&vm->wait);
 	init_completion(&vm->response);
+	spin_lock_init(&vm->stats.lock);
 	timer_setup(&vm->offlining.timer, virtio_mem_offline_look, 0);
 
 	rc = virtio_mem_read_region(vdev, vm);
@@ -205,6 +207,7 @@ int virtio_mem_start(struct virtio_mem *vm)
 	vm->settled = false;
 	vm->doubt.nr = 0;
 	vm->reported = 1;
+	virtio_mem_stats_show(vm);
 	virtio_mem_attach(vm);
 	return 0;
 }
@@ -216,6 +219,7 @@ void virtio_mem_stop(struct virtio_mem *vm)
 	virtio_mem_detach(vm);
 	if (!vm->vq)
 		return;
+	virtio_mem_stats_hide(vm);
 	virtio_reset_device(vdev);
 	vdev->config->del_vqs(vdev);
 	vm->vq = NULL;

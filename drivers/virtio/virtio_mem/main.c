@@ -154,6 +154,7 @@ static int __init virtio_mem_init(void)
 
 	if (rc)
 		return rc;
+	virtio_mem_stats_init();
 	rc = register_virtio_driver(&virtio_mem_driver);
 	if (rc)
 		goto err_pm;
@@ -166,6 +167,7 @@ static int __init virtio_mem_init(void)
 err_driver:
 	unregister_virtio_driver(&virtio_mem_driver);
 err_pm:
+	virtio_mem_stats_exit();
 	unregister_pm_notifier(&virtio_mem_pm_notifier);
 	return rc;
 }
@@ -176,6 +178,7 @@ static void __exit virtio_mem_exit(void)
 	bus_unregister_notifier(virtio_mem_driver.driver.bus,
 				&virtio_mem_bus_notifier);
 	unregister_virtio_driver(&virtio_mem_driver);
+	virtio_mem_stats_exit();
 	unregister_pm_notifier(&virtio_mem_pm_notifier);
 }
 module_exit(virtio_mem_exit);

@@ -135,6 +135,15 @@ void virtio_mem_online_page(struct page *page, unsigned int order)
 	}
 }
 
+/* How many pages are free for sure if this one is, else 1. */
+unsigned long virtio_mem_free_pages(struct page *page)
+{
+	/* It may be in use by now: the order has to make sense, that is all. */
+	return !PageBuddy(page) ? 1 :
+	       1UL << min_t(unsigned long, READ_ONCE(page_private(page)),
+			    MAX_PAGE_ORDER);
+}
+
 /*
  * Pages of @nr from @pfn that somebody uses, one of each @stride looked at, as
  * far as more than @limit are.  Free memory takes next to no time.
@@ -147,15 +156,11 @@ unsigned long virtio_mem_pages_in_use(unsigned long pfn, unsigned long nr,
 
 	while (pfn < end && in_use <= limit) {
 		struct page *page = pfn_to_online_page(pfn);
-		unsigned long order = 0;
 
-		if (page && PageBuddy(page))
-			order = min(READ_ONCE(page_private(page)),
-				    (unsigned long)MAX_PAGE_ORDER);
-		else if (page && page_ref_count(compound_head(page)) &&
-			 !PageOffline(page))
+		if (page && page_ref_count(compound_head(page)) &&
+		    !PageOffline(page))
 			in_use += stride;
-		pfn += max(stride, 1UL << order);
+		pfn += max(stride, page ? virtio_mem_free_pages(page) : 1);
 	}
 	return in_use;
 }

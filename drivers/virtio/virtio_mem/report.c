@@ -28,11 +28,17 @@ static u64 virtio_mem_not_online(const struct virtio_mem *vm)
 	return size;
 }
 
-static const char *virtio_mem_reason(int rc)
+const char *virtio_mem_reason(int rc)
 {
 	switch (rc) {
+	case 0:
+		return "done";
+	case 1:
+		return "under way";
 	case -EBUSY:
 		return "memory is in use";
+	case -EPERM:
+		return "unplug_online forbids it";
 	case -ENOMEM:
 		return "too little memory is available";
 	case -ETXTBSY:
@@ -47,23 +53,38 @@ static const char *virtio_mem_reason(int rc)
 	}
 }
 
+/* Appends a page that stood in the way of this resize, if there is one. */
+static void virtio_mem_print_obstacle(const struct virtio_mem *vm, char *text,
+				      size_t size)
+{
+	const struct virtio_mem_obstacle *o = vm->stats.latest;
+
+	if (o)
+		snprintf(text, size, ", such as a %s page in block %lu",
+			 virtio_mem_kind_name(o->kind),
+			 virtio_mem_block_of(vm, o->pfn));
+}
+
 /* Says once that a target can't be reached yet, and once that it is. */
 void virtio_mem_report(struct virtio_mem *vm, int rc)
 {
 	u64 plugged = vm->nr_plugged * vm->block_size;
+	char obstacle[64] = "";
 	u64 not_online;
 
 	if (vm->reported == rc || (vm->reported < 0 && rc))
 		return;
 	vm->reported = rc;
+	virtio_mem_print_obstacle(vm, obstacle, sizeof(obstacle));
 	if (rc)
 		dev_info(&vm->vdev->dev,
-			 "%llu MiB plugged of %llu MiB requested: %s (%d), trying on\n",
+			 "%llu MiB plugged of %llu MiB requested: %s (%d)%s, trying on\n",
 			 plugged / SZ_1M, vm->requested_size / SZ_1M,
-			 virtio_mem_reason(rc), rc);
+			 virtio_mem_reason(rc), rc, obstacle);
 	else
-		dev_info(&vm->vdev->dev, "%llu MiB plugged, as requested\n",
-			 plugged / SZ_1M);
+		dev_info(&vm->vdev->dev,
+			 "%llu MiB plugged, as requested, in %llu ms\n",
+			 plugged / SZ_1M, virtio_mem_resize_ms(vm));
 
 	not_online = virtio_mem_not_online(vm);
 	if (not_online)

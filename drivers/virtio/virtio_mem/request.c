@@ -73,30 +73,45 @@ static int virtio_mem_send(struct virtio_mem *vm, u16 type,
 	return 0;
 }
 
-/* @nr is 0 for the request that has no range. */
-int virtio_mem_exchange(struct virtio_mem *vm, u16 type,
-			unsigned long block, unsigned long nr)
+/* What each answer of the device means for who asked. */
+static int virtio_mem_answer(struct virtio_mem *vm,
+			     enum virtio_mem_answer *answer)
 {
+	static const struct {
+		enum virtio_mem_answer answer;
+		int rc;
+	} known[] = {
+		[VIRTIO_MEM_RESP_ACK] = { VIRTIO_MEM_ANSWER_ACK, 0 },
+		[VIRTIO_MEM_RESP_NACK] = { VIRTIO_MEM_ANSWER_NACK, -EAGAIN },
+		[VIRTIO_MEM_RESP_BUSY] = { VIRTIO_MEM_ANSWER_BUSY, -ETXTBSY },
+		[VIRTIO_MEM_RESP_ERROR] = { VIRTIO_MEM_ANSWER_ERROR, -EINVAL },
+	};
+	u16 type = virtio16_to_cpu(vm->vdev, vm->resp.type);
+
+	if (type >= ARRAY_SIZE(known)) {
+		*answer = VIRTIO_MEM_ANSWER_ODD;
+		return -EPROTO;
+	}
+	*answer = known[type].answer;
+	return known[type].rc;
+}
+
+/* @nr is 0 for the request that has no range. */
+int virtio_mem_exchange(struct virtio_mem *vm, u16 type, unsigned long block,
+			unsigned long nr)
+{
+	enum virtio_mem_answer answer = VIRTIO_MEM_ANSWER_NONE;
+	ktime_t since = ktime_get();
 	int rc = virtio_mem_send(vm, type, block, nr);
 
 	cond_resched();		/* a fast device would never let us sleep */
 	if (!rc)
 		rc = virtio_mem_await_response(vm);
-	if (rc)
-		return rc;
-
-	switch (virtio16_to_cpu(vm->vdev, vm->resp.type)) {
-	case VIRTIO_MEM_RESP_ACK:
-		return 0;
-	case VIRTIO_MEM_RESP_NACK:
-		return -EAGAIN;
-	case VIRTIO_MEM_RESP_BUSY:
-		return -ETXTBSY;
-	case VIRTIO_MEM_RESP_ERROR:
-		return -EINVAL;
-	default:
-		return -EPROTO;
-	}
+	if (!rc)
+		rc = virtio_mem_answer(vm, &answer);
+	virtio_mem_count_request(vm, type, answer);
+	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_REQUEST, since, !rc);
+	return rc;
 }
 
 /*

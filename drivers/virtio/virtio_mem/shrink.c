@@ -26,6 +26,7 @@ static bool virtio_mem_may_remove(struct virtio_mem *vm, unsigned long chunk)
 static unsigned long virtio_mem_used(struct virtio_mem *vm, unsigned long block,
 				     unsigned long nr, unsigned long limit)
 {
+	ktime_t since = ktime_get();
 	unsigned long used;
 
 	if (!virtio_mem_lock_pages(vm))
@@ -34,6 +35,7 @@ static unsigned long virtio_mem_used(struct virtio_mem *vm, unsigned long block,
 				       nr * virtio_mem_block_pages(vm), 1,
 				       limit);
 	mutex_unlock(&vm->pages);
+	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_LOOK, since, true);
 	return used;
 }
 
@@ -54,7 +56,13 @@ static bool virtio_mem_try_remove(struct virtio_mem *vm, unsigned long chunk)
 	    !(virtio_mem_can_spare(plugged * vm->block_size) &&
 	      virtio_mem_fits_elsewhere(vm, chunk)))
 		return false;
-	return !virtio_mem_remove_chunk(vm, chunk);
+	if (virtio_mem_obstructed(vm, chunk))
+		return false;
+	if (!virtio_mem_remove_chunk(vm, chunk))
+		return true;
+	virtio_mem_blame(vm, virtio_mem_chunk_block(vm, chunk),
+			 vm->chunk_blocks);
+	return false;
 }
 
 static bool virtio_mem_is_candidate(struct virtio_mem *vm, unsigned long chunk,
@@ -201,6 +209,8 @@ static int virtio_mem_shrink_partly(struct virtio_mem *vm, unsigned long chunk,
 		}
 		rc = virtio_mem_unplug_taken(vm, chunk, &run);
 		end--;
+		if (limit && test_bit(end, vm->plugged))
+			virtio_mem_blame(vm, end, 1);
 	}
 	return rc ?: virtio_mem_unplug_taken(vm, chunk, &run);
 }
@@ -239,6 +249,13 @@ static int virtio_mem_shrink_blocks(struct virtio_mem *vm, unsigned long target)
 	return rc;
 }
 
+static int virtio_mem_why_not(const struct virtio_mem *vm)
+{
+	if (!READ_ONCE(virtio_mem_unplug_online))
+		return -EPERM;
+	return virtio_mem_can_spare(vm->block_size) ? -EBUSY : -ENOMEM;
+}
+
 int virtio_mem_shrink(struct virtio_mem *vm)
 {
 	unsigned long target = virtio_mem_target(vm);
@@ -255,6 +272,6 @@ int virtio_mem_shrink(struct virtio_mem *vm)
 			rc = virtio_mem_shrink_chunks(vm, vm->nr_plugged);
 	}
 	if (!rc && vm->nr_plugged > target)
-		rc = virtio_mem_can_spare(vm->block_size) ? -EBUSY : -ENOMEM;
+		rc = virtio_mem_why_not(vm);
 	return rc;
 }

@@ -13,9 +13,15 @@
 
 #include "virtio_mem.h"
 
-/* A retry comes soon at first, then twice as late each time. */
+/*
+ * A retry comes soon at first, then twice as late each time, up to seconds.
+ * Where an attempt takes long, they come so late that they don't cost more than
+ * a 20th of a CPU, and up to a minute.
+ */
 #define VIRTIO_MEM_RETRY_MIN		(HZ / 10)
-#define VIRTIO_MEM_RETRY_MAX		(10 * HZ)
+#define VIRTIO_MEM_RETRY_MAX		(2 * HZ)
+#define VIRTIO_MEM_RETRY_SHARE		20
+#define VIRTIO_MEM_RETRY_LATEST		(60 * HZ)
 
 static u64 virtio_mem_read_requested_size(const struct virtio_mem *vm)
 {
@@ -52,9 +58,12 @@ static void virtio_mem_read_sizes(struct virtio_mem *vm)
 	virtio_cread_le(vm->vdev, struct virtio_mem_config, usable_region_size,
 			&usable);
 	vm->usable_size = min(usable, vm->region_size);
-	if (requested != vm->requested_size)
-		vm->reported = 1;
+	if (requested == vm->requested_size && vm->result <= 0)
+		return;
 	vm->requested_size = requested;
+	vm->reported = 1;
+	vm->result = 1;
+	virtio_mem_resize_begins(vm);
 }
 
 static int virtio_mem_resize(struct virtio_mem *vm)
@@ -69,9 +78,22 @@ static int virtio_mem_resize(struct virtio_mem *vm)
 	return rc;
 }
 
+/* Jiffies to wait after an attempt that failed. */
+static unsigned long virtio_mem_next_retry(const struct virtio_mem *vm,
+					   unsigned long took)
+{
+	unsigned long most = clamp_t(unsigned long,
+				     took * VIRTIO_MEM_RETRY_SHARE,
+				     VIRTIO_MEM_RETRY_MAX,
+				     VIRTIO_MEM_RETRY_LATEST);
+
+	return clamp(vm->retry * 2, (unsigned long)VIRTIO_MEM_RETRY_MIN, most);
+}
+
 /* One attempt to reach the target.  Sets when to try again, if at all. */
 static void virtio_mem_pass(struct virtio_mem *vm)
 {
+	unsigned long begin = jiffies;
 	int rc;
 
 	if (virtqueue_is_broken(vm->vq))
@@ -83,12 +105,10 @@ static void virtio_mem_pass(struct virtio_mem *vm)
 
 	if (virtio_mem_changed(vm))
 		return;
+	WRITE_ONCE(vm->result, rc);
+	virtio_mem_resize_attempted(vm, rc);
 	virtio_mem_report(vm, rc);
-	if (rc)
-		vm->retry = clamp_t(unsigned long, vm->retry * 2,
-				    VIRTIO_MEM_RETRY_MIN, VIRTIO_MEM_RETRY_MAX);
-	else
-		vm->retry = 0;
+	vm->retry = rc ? virtio_mem_next_retry(vm, jiffies - begin) : 0;
 }
 
 /*

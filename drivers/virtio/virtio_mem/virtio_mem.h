@@ -16,7 +16,9 @@
  *   request.c  requests to the device
  *   settle.c   what the device did when nobody knows
  *   rest.c     when the thread must leave the device alone
+ *   obstacle.c which pages stand in the way
  *   report.c   what the log tells
+ *   stats.c    what debugfs shows
  *
  * Block numbers count device blocks from the start of the region, chunk numbers
  * count chunks from first_block.  Sizes are bytes.
@@ -26,6 +28,7 @@
 #define _VIRTIO_MEM_H
 
 #include <linux/completion.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
@@ -33,6 +36,7 @@
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/pfn.h>
+#include <linux/spinlock_types.h>
 #include <linux/timer.h>
 #include <linux/types.h>
 #include <linux/virtio.h>
@@ -56,6 +60,7 @@ struct virtio_mem_chunk {
 	u32 online;		/* memory blocks online; under vm->pages */
 	u32 plugged;		/* blocks; thread only */
 	u32 tried;		/* pass that tried to remove it; thread only */
+	u32 obstacle;		/* page that was in the way, from 1; thread only */
 };
 
 /*
@@ -81,6 +86,81 @@ struct virtio_mem_offlining {
 	unsigned long nr_pages;
 	unsigned long in_use;		/* pages, at the last look */
 	struct timer_list timer;
+};
+
+/* What a page is to whoever wants to take its memory back. */
+enum virtio_mem_kind {
+	VIRTIO_MEM_PAGE_FREE,
+	VIRTIO_MEM_PAGE_UNPLUGGED,
+	VIRTIO_MEM_PAGE_MOVABLE,
+	/* The others are in the way. */
+	VIRTIO_MEM_PAGE_PINNED,		/* somebody holds a movable one */
+	VIRTIO_MEM_PAGE_POISONED,	/* broken hardware */
+	VIRTIO_MEM_PAGE_RESERVED,	/* never in the page allocator */
+	VIRTIO_MEM_PAGE_TABLE,		/* a table of pages */
+	VIRTIO_MEM_PAGE_SLAB,		/* small objects of the kernel */
+	VIRTIO_MEM_PAGE_KERNEL,		/* any other of the kernel's */
+};
+
+/* What the thread spends its time on. */
+enum virtio_mem_work {
+	VIRTIO_MEM_WORK_REQUEST,	/* waits for the device */
+	VIRTIO_MEM_WORK_ADD,		/* chunks */
+	VIRTIO_MEM_WORK_REMOVE,		/* chunks */
+	VIRTIO_MEM_WORK_TAKE,		/* blocks of a chunk that stays */
+	VIRTIO_MEM_WORK_GIVE,		/* the same */
+	VIRTIO_MEM_WORK_LOOK,		/* what is in use */
+	VIRTIO_MEM_NR_WORKS
+};
+
+enum virtio_mem_answer {
+	VIRTIO_MEM_ANSWER_ACK,
+	VIRTIO_MEM_ANSWER_NACK,
+	VIRTIO_MEM_ANSWER_BUSY,
+	VIRTIO_MEM_ANSWER_ERROR,
+	VIRTIO_MEM_ANSWER_ODD,		/* not one of the protocol */
+	VIRTIO_MEM_ANSWER_NONE,		/* not sent, or not waited for */
+	VIRTIO_MEM_NR_ANSWERS
+};
+
+#define VIRTIO_MEM_NR_REQUESTS	(VIRTIO_MEM_REQ_STATE + 1)
+
+struct virtio_mem_work_stats {
+	u64 nr;
+	u64 failed;
+	u64 ns;
+	s64 longest_ns;
+};
+
+struct virtio_mem_obstacle {
+	unsigned long pfn;
+	enum virtio_mem_kind kind;
+	u32 pass;			/* the last in which it was in the way */
+	u64 nr;				/* passes */
+	ktime_t last;
+};
+
+struct virtio_mem_resize {
+	u64 from;			/* bytes plugged */
+	u64 to;				/* bytes requested */
+	ktime_t begin;			/* 0: there was none */
+	u64 ns;				/* up to the end of the last attempt */
+	unsigned int attempts;
+	int rc;				/* of the last one; 1: none yet */
+};
+
+struct virtio_mem_stats {
+	struct dentry *dir;
+
+	/* The thread's own; readers may see them a moment late */
+	u64 requests[VIRTIO_MEM_NR_REQUESTS][VIRTIO_MEM_NR_ANSWERS];
+	struct virtio_mem_work_stats work[VIRTIO_MEM_NR_WORKS];
+
+	spinlock_t lock;		/* of the rest, for readers */
+	struct virtio_mem_obstacle obstacles[16];
+	const struct virtio_mem_obstacle *latest;	/* in this resize */
+	struct virtio_mem_resize resizes[16];
+	unsigned int resize;		/* the last one */
 };
 
 struct virtio_mem {
@@ -129,12 +209,14 @@ struct virtio_mem {
 	unsigned long retry;		/* jiffies to the next retry; 0: none */
 	u32 pass;			/* number of the shrink */
 	int reported;			/* how this resize ended; 1: not yet */
+	int result;			/* of the last attempt; 1: none yet */
 	bool again;			/* another pass has to follow this one */
 	bool settled;			/* the device agrees with the map */
 	bool kept;			/* left behind, it has the module's reference */
 	struct virtio_mem_run doubt;	/* blocks whose response was lost */
 	struct task_struct *thread;	/* lives as long as the structure */
 	struct virtio_mem_offlining offlining;
+	struct virtio_mem_stats stats;
 
 	wait_queue_head_t wait;
 	atomic_t changed;		/* wakes the thread */
@@ -290,6 +372,7 @@ unsigned long virtio_mem_pages_in_use(unsigned long pfn, unsigned long nr,
 				      unsigned long stride,
 				      unsigned long limit);
 unsigned long virtio_mem_pages_sampled(unsigned long pfn, unsigned long nr);
+unsigned long virtio_mem_free_pages(struct page *page);
 bool virtio_mem_lock_pages(struct virtio_mem *vm);
 
 /* notify.c */
@@ -341,6 +424,30 @@ void virtio_mem_let_go(struct virtio_mem *vm);
 
 /* report.c */
 
+const char *virtio_mem_reason(int rc);
 void virtio_mem_report(struct virtio_mem *vm, int rc);
+
+/* obstacle.c */
+
+const char *virtio_mem_kind_name(enum virtio_mem_kind kind);
+bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk);
+void virtio_mem_blame(struct virtio_mem *vm, unsigned long block,
+		      unsigned long nr);
+
+/* stats.c */
+
+void virtio_mem_count_request(struct virtio_mem *vm, u16 type,
+			      enum virtio_mem_answer answer);
+void virtio_mem_count_work(struct virtio_mem *vm, enum virtio_mem_work work,
+			   ktime_t since, bool done);
+void virtio_mem_note_obstacle(struct virtio_mem *vm, unsigned long pfn,
+			      enum virtio_mem_kind kind);
+void virtio_mem_resize_begins(struct virtio_mem *vm);
+void virtio_mem_resize_attempted(struct virtio_mem *vm, int rc);
+u64 virtio_mem_resize_ms(const struct virtio_mem *vm);
+void virtio_mem_stats_show(struct virtio_mem *vm);
+void virtio_mem_stats_hide(struct virtio_mem *vm);
+void virtio_mem_stats_init(void);
+void virtio_mem_stats_exit(void);
 
 #endif
