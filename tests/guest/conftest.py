@@ -23,9 +23,10 @@ class Machine(VM):
         return [name for name in self.guest.list(DRIVER)
                 if name.startswith("virtio")]
 
-    def unbind(self):
-        """Takes its only device from the driver; returns what bind() wants."""
-        name, = self.bound()
+    def unbind(self, name=None):
+        """Takes a device, or its only one; returns what bind() wants."""
+        if not name:
+            name, = self.bound()
         self.guest.write(f"{DRIVER}/unbind", name)
         return name
 
@@ -77,8 +78,7 @@ def seed():
     return value
 
 
-@pytest.fixture
-def boot(request):
+def _booting(request):
     """
     Boots a guest: boot(*devices, driver="ours", **arguments of VM).
     boot.twin(vm, **changed) starts a machine that `vm` can migrate to;
@@ -129,6 +129,18 @@ def boot(request):
     finally:
         for machine in machines:
             machine.stop()
+
+
+@pytest.fixture
+def boot(request):
+    """Boots guests that end with the test: see _booting()."""
+    yield from _booting(request)
+
+
+@pytest.fixture(scope="module")
+def boot_for_all(request):
+    """As boot, but the guests end with the last test of the file."""
+    yield from _booting(request)
 
 
 FAILED = pytest.StashKey()
