@@ -72,6 +72,7 @@ PKG_MODULE   := gcc make xz-utils libelf-dev dwarves
 PKG_GUEST    := gcc libc6-dev cpio gzip xz-utils
 PKG_RUN      := python3
 PKG_DEMO     := python3-rich
+PKG_BENCH    := e2fsprogs
 PKG_COVERAGE := gcovr
 PKG_FUZZ     := clang libclang-rt-dev llvm
 PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich \
@@ -90,8 +91,9 @@ help: ## this list (also plain `make`)
 	@echo '           ACCEL=kvm where it works (default tcg); JOBS=N;'
 	@echo '           TESTS="PATH... -k NAME" what to check; DEMO=--help;'
 	@echo '           FUZZ_S=N seconds to fuzz (default 600);'
-	@echo '           BENCH=--help; FAULTS=WORD; SEED=N repeats'
-	@echo '           what was random; STEPS=N how much of that'
+	@echo '           BENCH=--help; QUICK=1 a short `make bench`;'
+	@echo '           FAULTS=WORD; SEED=N repeats what was random; STEPS=N'
+	@echo '           how much of that'
 
 # Remembers the value of a variable, so that another one rebuilds.
 .PHONY: force
@@ -346,6 +348,10 @@ fuzz-keep: fuzzers ## the kept inputs: as few as reach all that was reached
 .PHONY: soak
 soak: qemu ## a million random steps of the device and a model of it
 	@$(PYTHON) -m soak $(JOBS)
+
+.PHONY: bench
+bench: qemu guest | $(STAMP)/packages-demo $(STAMP)/packages-bench ## the driver's speed beside the stock one's; QUICK=1: in 3 minutes
+	@$(PYTHON) -m bench $(BENCH)
 
 .PHONY: bench-device
 bench-device: qemu qemu-stock | $(STAMP)/packages-demo ## the device's speed beside the stock one's

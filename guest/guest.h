@@ -32,10 +32,20 @@ int pagemap_read(const void *start, size_t nb_pages, uint64_t *addrs);
 
 /* hold.c; each takes the arguments of its command and sets the answer. */
 int do_hold(char **argv);	/* NAME BYTES SEED [NODE] */
+int do_fragment(char **argv);	/* NAME BYTES STRIDE; the latter in pages */
+int do_use(char **argv);	/* BYTES */
 int do_verify(char **argv);	/* NAME */
 int do_frames(char **argv);	/* NAME */
 int do_drop(char **argv);	/* NAME */
 int do_pin(char **argv);	/* NAME BYTES [NODE] */
+
+/* cache.c */
+int do_mount(char **argv);	/* TYPE DEVICE DIRECTORY */
+int do_cache(char **argv);	/* FILE */
+
+/* spin.c */
+int do_spin(char **argv);	/* CPU */
+int do_spin_end(char **argv);	/* tells the work of each 10 ms, a line each */
 
 /* transfer.c */
 int do_transfer(char **argv);	/* KIND WHERE BYTES SEED BOUNDARY */

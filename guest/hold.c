@@ -2,9 +2,10 @@
 /*
  * Memory of the guest that is in use.
  *
- * "hold" fills anonymous memory with a pattern: Linux can move it.  "pin" makes
- * memory that Linux can't move, by leaving it in a pipe.  Both stay until
- * "drop".
+ * "hold" fills anonymous memory with a pattern: Linux can move it.  "fragment"
+ * uses memory page by page, and keeps only each so many-th page of it.  "pin"
+ * makes memory that Linux can't move, by leaving it in a pipe.  All stay until
+ * "drop".  "use" fills memory and frees it again.
  */
 
 #define _GNU_SOURCE
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/param.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -28,6 +30,7 @@ struct holding {
 	uint64_t *words;
 	size_t bytes;
 	uint64_t seed;
+	size_t stride;		/* bytes from a page that is kept to the next */
 	int pipe[2];		/* only if pinned */
 	bool pinned;
 };
@@ -86,6 +89,7 @@ static struct holding *map(const char *name, const char *bytes,
 		return NULL;
 	}
 	snprintf(holding->name, sizeof(holding->name), "%s", name);
+	holding->stride = PAGE;
 	return holding;
 }
 
@@ -110,6 +114,69 @@ int do_hold(char **argv)
 	return answer(true, "%zu", holding->bytes);
 }
 
+/* Base pages: what is let go of then leaves holes of base pages. */
+int do_fragment(char **argv)
+{
+	struct holding *holding = map(argv[0], argv[1], NULL);
+	size_t stride = strtoull(argv[2], NULL, 0) * PAGE;
+	char *start, *end;
+
+	if (!holding)
+		return -1;
+	start = (char *)holding->words;
+	end = start + holding->bytes;
+	holding->stride = stride ? stride : PAGE;
+	madvise(start, holding->bytes, MADV_NOHUGEPAGE);
+	for (char *page = start; page < end; page += PAGE)
+		*page = 1;
+	for (char *page = start; page < end; page += holding->stride) {
+		size_t rest = MIN(holding->stride, (size_t)(end - page)) - PAGE;
+
+		pattern_fill((uint64_t *)page, PAGE, page - start);
+		if (rest && madvise(page + PAGE, rest, MADV_DONTNEED)) {
+			answer(false, "%s: %s", argv[0], strerror(errno));
+			release(holding);
+			return -1;
+		}
+	}
+	return answer(true, "%zu", holding->bytes / holding->stride * PAGE);
+}
+
+static bool fragments_hold(const struct holding *holding, char *text,
+			   size_t size)
+{
+	const char *start = (const char *)holding->words;
+
+	for (size_t at = 0; at < holding->bytes; at += holding->stride)
+		if (!pattern_holds((const uint64_t *)(start + at), PAGE, at,
+				   text, size))
+			return false;
+	return true;
+}
+
+static bool holds(const struct holding *holding, char *text, size_t size)
+{
+	return holding->stride > PAGE ?
+	       fragments_hold(holding, text, size) :
+	       pattern_holds(holding->words, holding->bytes, holding->seed,
+			     text, size);
+}
+
+/* Linux zeroes each page that a program touches: all of it is written. */
+int do_use(char **argv)
+{
+	size_t bytes = strtoull(argv[0], NULL, 0);
+	char *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (start == MAP_FAILED)
+		return answer(false, "%s bytes: %s", argv[0], strerror(errno));
+	for (size_t at = 0; at < bytes; at += PAGE)
+		start[at] = 1;
+	munmap(start, bytes);
+	return answer(true, "%zu", bytes);
+}
+
 int do_verify(char **argv)
 {
 	struct holding *holding = find_held(argv[0]);
@@ -119,8 +186,7 @@ int do_verify(char **argv)
 		return -1;
 	if (holding->pinned)
 		return answer(false, "%s: pinned, has no pattern", argv[0]);
-	if (!pattern_holds(holding->words, holding->bytes, holding->seed,
-			   where, sizeof(where)))
+	if (!holds(holding, where, sizeof(where)))
 		return answer(false, "%s: %s", argv[0], where);
 	return answer(true, "%zu", holding->bytes);
 }

@@ -6,7 +6,8 @@
  *
  * A command is a line, "VERB ARGUMENTS\n".  The answer is "ok LENGTH\n" or
  * "error LENGTH\n" and LENGTH bytes.  After boot it sends "ready\n" that way.
- * Memory that is held in use is in hold.c, I/O that goes on in transfer.c.
+ * Memory that is held in use is in hold.c, the page cache in cache.c, I/O that
+ * goes on in transfer.c, and work in spin.c.
  */
 
 #include <dirent.h>
@@ -23,6 +24,7 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,6 +159,18 @@ static int do_dmesg(char **argv)
 	return 0;
 }
 
+/* Answers when Linux has so much memory: the caller need not keep asking. */
+static int do_await_total(char **argv)
+{
+	unsigned long long total = strtoull(argv[0], NULL, 0);
+	struct sysinfo info;
+
+	while (!sysinfo(&info) && (unsigned long long)info.totalram *
+				  info.mem_unit != total)
+		usleep(2000);
+	return answer(true, "");
+}
+
 static int do_reboot(char **argv)
 {
 	(void)argv;
@@ -206,10 +220,17 @@ static const struct verb verbs[] = {
 	{ "unload",	1, 1, do_unload },
 	{ "dmesg",	0, 0, do_dmesg },
 	{ "hold",	3, 4, do_hold },
+	{ "fragment",	3, 3, do_fragment },
+	{ "use",	1, 1, do_use },
 	{ "verify",	1, 1, do_verify },
 	{ "frames",	1, 1, do_frames },
 	{ "drop",	1, 1, do_drop },
 	{ "pin",	2, 3, do_pin },
+	{ "mount",	3, 3, do_mount },
+	{ "cache",	1, 1, do_cache },
+	{ "spin",	1, 1, do_spin },
+	{ "spin-end",	0, 0, do_spin_end },
+	{ "await-total", 1, 1, do_await_total },
 	{ "transfer",	5, 5, do_transfer },
 	{ "transferred", 1, 1, do_transferred },
 	{ "transfer-end", 1, 1, do_transfer_end },

@@ -109,6 +109,14 @@ class Guest:
         """MemTotal in bytes."""
         return _kib(r"MemTotal:\s+(\d+) kB", self.read("/proc/meminfo"))
 
+    def watch_total(self, size):
+        """Lets the guest look when MemTotal is `size`; await_total() follows."""
+        self._send("await-total", size)
+
+    def await_total(self):
+        """Returns once MemTotal is what watch_total() was told."""
+        self._answer()
+
     def node_total(self, node):
         """MemTotal of one NUMA node in bytes."""
         return _kib(rf"Node {node} MemTotal:\s+(\d+) kB",
@@ -153,9 +161,32 @@ class Guest:
         """Keeps memory in use that Linux can't move."""
         self.command("pin", name, size, node)
 
+    def fragment(self, name, size, stride):
+        """Uses memory by the page, and keeps each `stride`-th page in use."""
+        self.command("fragment", name, size, stride)
+
+    def use(self, size):
+        """Fills memory, and frees it again."""
+        self.command("use", size)
+
     def drop(self, name):
-        """Ends hold() or pin()."""
+        """Ends hold(), fragment() or pin()."""
         self.command("drop", name)
+
+    def mount(self, kind, device, directory):
+        self.command("mount", kind, device, directory)
+
+    def cache(self, path):
+        """Reads a file, and leaves it in the page cache; its bytes."""
+        return int(self.command("cache", path))
+
+    def spin(self, cpu):
+        """Begins to work on one CPU, and to count it."""
+        self.command("spin", cpu)
+
+    def end_spin(self):
+        """The work done in each slice of 10 ms since spin()."""
+        return [int(line) for line in self.command("spin-end").splitlines()]
 
     def reboot(self):
         """Returns once the guest is up again."""

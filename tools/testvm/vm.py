@@ -79,13 +79,14 @@ class VM(Migration, Snapshot):
     kernel complained.  Waits end early when QEMU ends; timeouts are generous
     seconds, there to end a hopeless wait.  `ram` is a backend for the memory at
     boot, instead of QEMU's default; `files` of the host stand in the guest's
-    root directory.  An `incoming` machine waits for a migration.
+    root directory.  An `incoming` machine waits for a migration.  `accel` is
+    instead of what ACCEL names.
     """
 
     def __init__(self, name, devices=(), *, memory=GIB, ram=None, nodes=1,
                  cpus=2, qemu="ours", machine="q35", guest=True, timeout=240,
                  cmdline="memhp_default_state=online_movable", arguments=(),
-                 files=(), incoming=False):
+                 files=(), incoming=False, accel=None):
         self.name = name
         self.configured = list(devices)
         self.timeout = timeout
@@ -99,6 +100,7 @@ class VM(Migration, Snapshot):
         self._files = [Path(file) for file in files]
         self._incoming = incoming
         self._cpus = cpus
+        self._accel = accel or _accel()
         self._machine_type = machine
         self._binary = paths.qemu(qemu)
         self._events = []
@@ -156,7 +158,7 @@ class VM(Migration, Snapshot):
         return str(initrd)
 
     def _qemu_arguments(self):
-        args = ["-machine", self._machine_type, "-accel", _accel(),
+        args = ["-machine", self._machine_type, "-accel", self._accel,
                 "-cpu", "max", "-smp", f"{self._cpus},sockets={self._cpus}",
                 "-nodefaults", "-no-reboot", "-chardev",
                 f"file,id=console,path={self.console}",
