@@ -129,6 +129,20 @@ err_group:
 	return rc;
 }
 
+static bool virtio_mem_same_region(const struct virtio_mem *a,
+				   const struct virtio_mem *b)
+{
+	return a->addr == b->addr && a->region_size == b->region_size &&
+	       a->block_size == b->block_size;
+}
+
+static bool virtio_mem_overlaps(const struct virtio_mem *a,
+				const struct virtio_mem *b)
+{
+	return a->addr < b->addr + b->region_size &&
+	       b->addr < a->addr + a->region_size;
+}
+
 /*
  * A device that was unbound while Linux used its memory left its state behind.
  * Finds it again; everything the device says about itself must be the same.
@@ -139,16 +153,18 @@ static struct virtio_mem *virtio_mem_find_orphan(struct virtio_device *vdev,
 	struct virtio_mem *vm;
 
 	list_for_each_entry(vm, &virtio_mem_devices, list) {
-		if (like->addr >= vm->addr + vm->region_size ||
-		    vm->addr >= like->addr + like->region_size)
-			continue;
-		if (!vm->vdev && vm->addr == like->addr &&
-		    vm->region_size == like->region_size &&
-		    vm->block_size == like->block_size)
+		bool its_own = !vm->vdev && !vm->lost &&
+			       vm->index == vdev->index;
+
+		if (!vm->vdev && virtio_mem_same_region(vm, like))
 			return vm;
+		if (!its_own && !virtio_mem_overlaps(vm, like))
+			continue;
 		dev_err(&vdev->dev,
-			"region of 0x%llx at 0x%llx overlaps that of another device\n",
-			like->region_size, like->addr);
+			"region of 0x%llx at 0x%llx %s\n",
+			like->region_size, like->addr,
+			its_own ? "is not the one whose memory is in use" :
+				  "overlaps that of another device");
 		return ERR_PTR(-EBUSY);
 	}
 	return NULL;
@@ -192,8 +208,10 @@ int virtio_mem_start(struct virtio_mem *vm)
 	struct virtqueue *vq;
 
 	vq = virtio_find_single_vq(vdev, virtio_mem_response, "guest-request");
-	if (IS_ERR(vq))
+	if (IS_ERR(vq)) {
+		dev_err(&vdev->dev, "no queue for requests: %pe\n", vq);
 		return PTR_ERR(vq);
+	}
 	if (virtqueue_get_vring_size(vq) < 2 &&
 	    !virtio_has_feature(vdev, VIRTIO_RING_F_INDIRECT_DESC)) {
 		dev_err(&vdev->dev, "a request does not fit into the queue\n");
@@ -205,6 +223,8 @@ int virtio_mem_start(struct virtio_mem *vm)
 	vm->vq = vq;
 	vm->in_flight = false;
 	vm->settled = false;
+	vm->broken = false;
+	vm->loss_told = false;
 	vm->doubt.nr = 0;
 	vm->reported = 1;
 	virtio_mem_stats_show(vm);

@@ -51,6 +51,7 @@ static int virtio_mem_probe(struct virtio_device *vdev)
 	vm = virtio_mem_create(vdev);
 	if (!IS_ERR(vm)) {
 		vm->vdev = vdev;
+		vm->index = vdev->index;
 		vm->lost = false;
 	}
 	mutex_unlock(&virtio_mem_devices_mutex);
@@ -138,7 +139,7 @@ static int virtio_mem_bus_notify(struct notifier_block *nb,
 		return NOTIFY_DONE;
 	mutex_lock(&virtio_mem_devices_mutex);
 	list_for_each_entry(vm, &virtio_mem_devices, list)
-		if (vm->vdev && data == &vm->vdev->dev)
+		if (vm->index == dev_to_virtio(data)->index)
 			WRITE_ONCE(vm->lost, true);
 	mutex_unlock(&virtio_mem_devices_mutex);
 	return NOTIFY_OK;

@@ -43,6 +43,10 @@ const char *virtio_mem_reason(int rc)
 		return "too little memory is available";
 	case -ETXTBSY:
 		return "the host is busy";
+	case -EIO:
+		return "the device is broken";
+	case -ETIMEDOUT:
+		return "the device does not answer";
 	case -ENOSPC:
 		return "no room to add memory";
 	case -EINVAL:
@@ -53,13 +57,16 @@ const char *virtio_mem_reason(int rc)
 	}
 }
 
-/* Appends a page that stood in the way of this resize, if there is one. */
-static void virtio_mem_print_obstacle(const struct virtio_mem *vm, char *text,
-				      size_t size)
+/* Prints what stood in the way of this resize, if that is known. */
+static void virtio_mem_print_cause(const struct virtio_mem *vm, int rc,
+				   char *text, size_t size)
 {
 	const struct virtio_mem_obstacle *o = vm->stats.latest;
 
-	if (o)
+	if (rc == -EINVAL || rc == -EPROTO)
+		snprintf(text, size, " to request %u for %lu blocks from %lu",
+			 vm->odd.type, vm->odd.nr, vm->odd.block);
+	else if (rc == -EBUSY && o)
 		snprintf(text, size, ", such as a %s page in block %lu",
 			 virtio_mem_kind_name(o->kind),
 			 virtio_mem_block_of(vm, o->pfn));
@@ -69,18 +76,18 @@ static void virtio_mem_print_obstacle(const struct virtio_mem *vm, char *text,
 void virtio_mem_report(struct virtio_mem *vm, int rc)
 {
 	u64 plugged = vm->nr_plugged * vm->block_size;
-	char obstacle[64] = "";
+	char cause[80] = "";
 	u64 not_online;
 
 	if (vm->reported == rc || (vm->reported < 0 && rc))
 		return;
 	vm->reported = rc;
-	virtio_mem_print_obstacle(vm, obstacle, sizeof(obstacle));
+	virtio_mem_print_cause(vm, rc, cause, sizeof(cause));
 	if (rc)
 		dev_info(&vm->vdev->dev,
 			 "%llu MiB plugged of %llu MiB requested: %s (%d)%s, trying on\n",
 			 plugged / SZ_1M, vm->requested_size / SZ_1M,
-			 virtio_mem_reason(rc), rc, obstacle);
+			 virtio_mem_reason(rc), rc, cause);
 	else
 		dev_info(&vm->vdev->dev,
 			 "%llu MiB plugged, as requested, in %llu ms\n",

@@ -16,7 +16,10 @@
 /* Memory asked for at once: long enough to make requests rare. */
 #define VIRTIO_MEM_RUN_SIZE		(2ULL * SZ_1G)
 
-/* Seconds that a thread which is to rest waits for a response. */
+/*
+ * Seconds after which a missing response is told, and a thread that is to rest
+ * waits no longer.
+ */
 #define VIRTIO_MEM_PATIENCE		10
 
 void virtio_mem_response(struct virtqueue *vq)
@@ -26,17 +29,43 @@ void virtio_mem_response(struct virtqueue *vq)
 	complete(&vm->response);
 }
 
+/* Whether there is no use in talking to the device until it is reset. */
+bool virtio_mem_is_broken(struct virtio_mem *vm)
+{
+	struct virtio_device *vdev = vm->vdev;
+
+	if (vm->broken)
+		return true;
+	if (vdev->config->get_status(vdev) & VIRTIO_CONFIG_S_NEEDS_RESET)
+		dev_err(&vdev->dev, "needs a reset: bind it again to go on\n");
+	else if (virtqueue_is_broken(vm->vq))
+		dev_err(&vdev->dev, "its queue is broken: bind it again to go on\n");
+	else
+		return false;
+	vm->broken = true;
+	return true;
+}
+
+static void virtio_mem_tell_silence(struct virtio_mem *vm)
+{
+	WRITE_ONCE(vm->result, -ETIMEDOUT);
+	dev_warn(&vm->vdev->dev, "no answer to a request for %u s, waiting on\n",
+		 VIRTIO_MEM_PATIENCE);
+}
+
 /* Returns 0, -EIO, or -ETIMEDOUT when the thread must not wait any longer. */
 static int virtio_mem_await_response(struct virtio_mem *vm)
 {
-	unsigned int len, patience = VIRTIO_MEM_PATIENCE;
+	unsigned int len, waited = 0, left = 0;
 
 	while (!virtqueue_get_buf(vm->vq, &len)) {
-		if (virtqueue_is_broken(vm->vq))
+		if (virtio_mem_is_broken(vm))
 			return -EIO;
-		if (READ_ONCE(vm->leave) && !patience--)
+		if (READ_ONCE(vm->leave) && left++ == VIRTIO_MEM_PATIENCE)
 			return -ETIMEDOUT;
-		wait_for_completion_timeout(&vm->response, HZ);
+		if (!wait_for_completion_timeout(&vm->response, HZ) &&
+		    ++waited == VIRTIO_MEM_PATIENCE)
+			virtio_mem_tell_silence(vm);
 	}
 	vm->in_flight = false;
 	return 0;
@@ -96,7 +125,10 @@ static int virtio_mem_answer(struct virtio_mem *vm,
 	return known[type].rc;
 }
 
-/* @nr is 0 for the request that has no range. */
+/*
+ * Returns 0, or what a retry later might change.  @nr is 0 for the request that
+ * has no range.
+ */
 int virtio_mem_exchange(struct virtio_mem *vm, u16 type, unsigned long block,
 			unsigned long nr)
 {
@@ -109,6 +141,8 @@ int virtio_mem_exchange(struct virtio_mem *vm, u16 type, unsigned long block,
 		rc = virtio_mem_await_response(vm);
 	if (!rc)
 		rc = virtio_mem_answer(vm, &answer);
+	if (rc == -EINVAL || rc == -EPROTO)
+		vm->odd = (struct virtio_mem_odd) { type, block, nr };
 	virtio_mem_count_request(vm, type, answer);
 	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_REQUEST, since, !rc);
 	return rc;
@@ -123,24 +157,18 @@ bool virtio_mem_refused(int rc)
 	return rc == -EAGAIN || rc == -ETXTBSY || rc == -EINTR;
 }
 
-/* Returns 0, or what a retry later might change. */
-int virtio_mem_request(struct virtio_mem *vm, u16 type,
-		       unsigned long block, unsigned long nr)
-{
-	int rc = virtio_mem_exchange(vm, type, block, nr);
-
-	if (rc && !virtio_mem_refused(rc))
-		dev_warn_ratelimited(&vm->vdev->dev,
-				     "request %u for %lu blocks from %lu failed: %d\n",
-				     type, nr, block, rc);
-	return rc;
-}
-
 /* What the device did is not known, and the map says unplugged. */
 void virtio_mem_doubt(struct virtio_mem *vm, unsigned long block,
 		      unsigned long nr)
 {
-	vm->doubt = (struct virtio_mem_run) { block, nr };
+	unsigned long end = block + nr;
+
+	/* To settle what lies between does no harm. */
+	if (vm->doubt.nr) {
+		end = max(end, vm->doubt.block + vm->doubt.nr);
+		block = min(block, vm->doubt.block);
+	}
+	vm->doubt = (struct virtio_mem_run) { block, end - block };
 	vm->settled = false;
 }
 
@@ -148,7 +176,7 @@ void virtio_mem_doubt(struct virtio_mem *vm, unsigned long block,
 int virtio_mem_request_change(struct virtio_mem *vm, u16 type,
 			      unsigned long block, unsigned long nr)
 {
-	int rc = virtio_mem_request(vm, type, block, nr);
+	int rc = virtio_mem_exchange(vm, type, block, nr);
 
 	if (rc && !virtio_mem_refused(rc))
 		virtio_mem_doubt(vm, block, nr);
@@ -159,13 +187,16 @@ int virtio_mem_request_change(struct virtio_mem *vm, u16 type,
 int virtio_mem_request_state(struct virtio_mem *vm, unsigned long block,
 			     unsigned long nr)
 {
-	int rc = virtio_mem_request(vm, VIRTIO_MEM_REQ_STATE, block, nr);
+	int rc = virtio_mem_exchange(vm, VIRTIO_MEM_REQ_STATE, block, nr);
 	u16 state;
 
 	if (rc)
 		return rc;
 	state = virtio16_to_cpu(vm->vdev, vm->resp.u.state.state);
-	return state <= VIRTIO_MEM_STATE_MIXED ? state : -EPROTO;
+	if (state <= VIRTIO_MEM_STATE_MIXED)
+		return state;
+	vm->odd = (struct virtio_mem_odd) { VIRTIO_MEM_REQ_STATE, block, nr };
+	return -EPROTO;
 }
 
 unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm)

@@ -14,10 +14,16 @@
 
 #include "virtio_mem.h"
 
-/*
- * Settling.  After a lost response, or a time without the device, it and the
- * map may disagree.  The map says what Linux uses, so the device has to follow.
- */
+/* Once: a device that lies would have us tell it at each retry. */
+static void virtio_mem_tell_loss(struct virtio_mem *vm, unsigned long block,
+				 unsigned long nr)
+{
+	if (!vm->loss_told)
+		dev_err(&vm->vdev->dev,
+			"%lu blocks from %lu are in use, but were unplugged: what they held is lost\n",
+			nr, block);
+	vm->loss_told = true;
+}
 
 /* All @nr blocks from @block are plugged, or none, as far as the map knows. */
 static int virtio_mem_settle_run(struct virtio_mem *vm, unsigned long block,
@@ -37,11 +43,9 @@ static int virtio_mem_settle_run(struct virtio_mem *vm, unsigned long block,
 				VIRTIO_MEM_STATE_UNPLUGGED))
 			continue;
 		if (plugged)
-			dev_err_ratelimited(&vm->vdev->dev,
-					    "%lu blocks from %lu are in use, but were unplugged: what they held is lost\n",
-					    part, block);
-		rc = virtio_mem_request(vm, plugged ? VIRTIO_MEM_REQ_PLUG :
-					VIRTIO_MEM_REQ_UNPLUG, block, part);
+			virtio_mem_tell_loss(vm, block, part);
+		rc = virtio_mem_exchange(vm, plugged ? VIRTIO_MEM_REQ_PLUG :
+					 VIRTIO_MEM_REQ_UNPLUG, block, part);
 		if (rc)
 			return rc;
 	}
@@ -100,6 +104,16 @@ static int virtio_mem_unplug_left_over(struct virtio_mem *vm)
 	return 0;
 }
 
+/* Nobody may ask for what is not usable: that stays in doubt until it is. */
+static void virtio_mem_keep_doubt(struct virtio_mem *vm)
+{
+	unsigned long end = vm->doubt.block + vm->doubt.nr;
+	unsigned long usable = virtio_mem_usable_blocks(vm);
+
+	vm->doubt.block = max(vm->doubt.block, usable);
+	vm->doubt.nr = end > vm->doubt.block ? end - vm->doubt.block : 0;
+}
+
 /* Comes before all other work.  What is in doubt is settled first. */
 int virtio_mem_take_stock(struct virtio_mem *vm)
 {
@@ -115,7 +129,7 @@ int virtio_mem_take_stock(struct virtio_mem *vm)
 		rc = virtio_mem_unplug_left_over(vm);
 	if (rc)
 		return rc;
-	vm->doubt.nr = 0;
-	vm->settled = true;
+	virtio_mem_keep_doubt(vm);
+	vm->settled = !vm->doubt.nr;
 	return 0;
 }

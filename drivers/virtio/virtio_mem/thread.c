@@ -39,10 +39,12 @@ static u64 virtio_mem_read_requested_size(const struct virtio_mem *vm)
  */
 bool virtio_mem_changed(struct virtio_mem *vm)
 {
-	if (READ_ONCE(vm->leave) || virtqueue_is_broken(vm->vq))
+	if (READ_ONCE(vm->leave) || vm->broken)
 		return true;
 	if (!atomic_xchg(&vm->changed, 0))
 		return false;
+	if (virtio_mem_is_broken(vm))
+		return true;
 	vm->again = true;
 	if (virtio_mem_read_requested_size(vm) == vm->requested_size)
 		return false;
@@ -96,12 +98,16 @@ static void virtio_mem_pass(struct virtio_mem *vm)
 	unsigned long begin = jiffies;
 	int rc;
 
-	if (virtqueue_is_broken(vm->vq))
+	if (virtio_mem_is_broken(vm)) {
+		vm->retry = 0;
 		return;
+	}
 	virtio_mem_read_sizes(vm);
 	rc = virtio_mem_take_stock(vm);
 	if (!rc)
 		rc = virtio_mem_resize(vm);
+	if (vm->broken)
+		WRITE_ONCE(vm->result, -EIO);
 
 	if (virtio_mem_changed(vm))
 		return;

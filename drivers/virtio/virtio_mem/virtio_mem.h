@@ -80,6 +80,13 @@ struct virtio_mem_run {
 	unsigned long nr;
 };
 
+/* The last request that the device answered in an odd way. */
+struct virtio_mem_odd {
+	u16 type;
+	unsigned long block;
+	unsigned long nr;
+};
+
 /* A memory block that goes offline, and how far it has come. */
 struct virtio_mem_offlining {
 	unsigned long pfn;
@@ -169,6 +176,7 @@ struct virtio_mem {
 	struct list_head list;		/* in virtio_mem_devices */
 	bool gone;			/* from there; about to be freed */
 	bool lost;			/* the device itself is gone */
+	unsigned int index;		/* of the device, bound or not */
 
 	/* Under the lock of rest.c */
 	enum virtio_mem_phase phase;
@@ -213,7 +221,10 @@ struct virtio_mem {
 	bool again;			/* another pass has to follow this one */
 	bool settled;			/* the device agrees with the map */
 	bool kept;			/* left behind, it has the module's reference */
+	bool broken;			/* nothing but a reset helps the device */
+	bool loss_told;			/* that it lost memory in use */
 	struct virtio_mem_run doubt;	/* blocks whose response was lost */
+	struct virtio_mem_odd odd;
 	struct task_struct *thread;	/* lives as long as the structure */
 	struct virtio_mem_offlining offlining;
 	struct virtio_mem_stats stats;
@@ -352,8 +363,7 @@ void virtio_mem_response(struct virtqueue *vq);
 int virtio_mem_exchange(struct virtio_mem *vm, u16 type, unsigned long block,
 			unsigned long nr);
 bool virtio_mem_refused(int rc);
-int virtio_mem_request(struct virtio_mem *vm, u16 type, unsigned long block,
-		       unsigned long nr);
+bool virtio_mem_is_broken(struct virtio_mem *vm);
 void virtio_mem_doubt(struct virtio_mem *vm, unsigned long block,
 		      unsigned long nr);
 int virtio_mem_request_change(struct virtio_mem *vm, u16 type,
