@@ -278,8 +278,6 @@ $(B)/guest-%/vmlinuz: $(STAMP)/linux-%
 $(B)/guest-%/initrd: $(B)/guest/init $(B)/module-%/virtio_mem.ko tools/make-initrd | $(STAMP)/packages-guest
 	@tools/make-initrd $@ $(B)/guest/init $(B)/module-$*/virtio_mem.ko $(LINUX)-$*/modules
 
-OTHER_GUESTS := $(foreach series,$(LINUX_OTHERS),$(B)/guest-$(series)/vmlinuz \
-                  $(B)/guest-$(series)/initrd)
 .SECONDARY:
 
 # --- Demo and checks ----------------------------------------------------
@@ -291,6 +289,13 @@ demo: qemu guest | $(STAMP)/packages-demo ## watch a guest grow and shrink
 .PHONY: check
 check: qemu qemu-stock guest linux-src | $(STAMP)/packages-check ## all tests; the last line counts them
 	@$(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) --dist loadgroup $(TESTS)
+
+.PHONY: check-others
+check-others: $(addprefix check-,$(LINUX_OTHERS)) ## the tests of the driver in guests with other kernels: Linux 6.1
+
+check-%: qemu qemu-stock $(B)/guest-%/vmlinuz $(B)/guest-%/initrd | $(STAMP)/packages-check
+	@GUEST_KERNEL=$* $(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) \
+		--dist loadgroup tests/guest -k 'not stock-driver'
 
 $(COV_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) \
 		$(STAMP)/value-QEMU_OPTIONS tools/cc-coverage
