@@ -75,7 +75,7 @@ PKG_DEMO     := python3-rich
 PKG_BENCH    := e2fsprogs
 PKG_COVERAGE := gcovr
 PKG_FUZZ     := clang libclang-rt-dev llvm
-PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich \
+PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich makedumpfile \
                 python3-pyelftools qemu-system-x86 perl git flex bison bc
 
 export PYTHONPATH := $(CURDIR)/$(QEMU_TREE)/python:$(CURDIR)/tools

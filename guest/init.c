@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kexec.h>
 #include <linux/reboot.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -178,22 +179,55 @@ static int do_reboot(char **argv)
 	return fail("reboot");
 }
 
-/* Starts another kernel without a reset: the devices stay as they are. */
-static int do_kexec(char **argv)
+static int load_kernel(char **argv, unsigned long flags)
 {
 	int kernel = open(argv[0], O_RDONLY);
 	int initrd = open(argv[1], O_RDONLY);
 	long rc = syscall(SYS_kexec_file_load, kernel, initrd,
-			  strlen(argv[2]) + 1, argv[2], 0UL);
+			  strlen(argv[2]) + 1, argv[2], flags);
 
 	if (rc)
 		fail("kexec_file_load");
 	close(kernel);
 	close(initrd);
-	if (rc)
+	return rc ? -1 : answer(true, "");
+}
+
+/* Starts another kernel without a reset: the devices stay as they are. */
+static int do_kexec(char **argv)
+{
+	if (load_kernel(argv, 0))
 		return -1;
 	reboot(LINUX_REBOOT_CMD_KEXEC);
 	return fail("kexec");
+}
+
+/* The same, but not before this kernel crashes. */
+static int do_kexec_on_crash(char **argv)
+{
+	return load_kernel(argv, KEXEC_FILE_ON_CRASH);
+}
+
+/* Copies a file to one that is there, such as a disk; answers with its size. */
+static int do_copy(char **argv)
+{
+	int from = open(argv[0], O_RDONLY);
+	int to = open(argv[1], O_WRONLY);
+	static char buffer[1 << 20];
+	unsigned long total = 0;
+	ssize_t got = -1;
+
+	while (from >= 0 && to >= 0 &&
+	       (got = read(from, buffer, sizeof(buffer))) > 0 &&
+	       write(to, buffer, got) == got)
+		total += got;
+	if (got || fsync(to))
+		fail(from < 0 ? argv[0] : argv[1]);
+	else
+		answer(true, "%lu", total);
+	close(from);
+	close(to);
+	return got ? -1 : 0;
 }
 
 static int do_poweroff(char **argv)
@@ -236,6 +270,8 @@ static const struct verb verbs[] = {
 	{ "transfer-end", 1, 1, do_transfer_end },
 	{ "reboot",	0, 0, do_reboot },
 	{ "kexec",	3, 3, do_kexec },
+	{ "kexec-on-crash", 3, 3, do_kexec_on_crash },
+	{ "copy",	2, 2, do_copy },
 	{ "poweroff",	0, 0, do_poweroff },
 };
 

@@ -206,6 +206,19 @@ class Guest:
         self._send("kexec", kernel, initrd, cmdline)
         self.wait_ready()
 
+    def kexec_on_crash(self, kernel, initrd, cmdline):
+        """Gets the kernel ready that crash() starts."""
+        self.command("kexec-on-crash", kernel, initrd, cmdline)
+
+    def crash(self):
+        """Returns once the kernel of kexec_on_crash() runs."""
+        self._send("write", "/proc/sysrq-trigger", "c")
+        self.wait_ready()
+
+    def copy(self, source, to):
+        """Copies a file over another one, or a disk; returns its bytes."""
+        return int(self.command("copy", source, to))
+
     def memory_block_numbers(self):
         return [int(name[6:]) for name in self.list(MEMORY_DIR)
                 if re.fullmatch(r"memory\d+", name)]

@@ -170,6 +170,16 @@ static struct virtio_mem *virtio_mem_find_orphan(struct virtio_device *vdev,
 	return NULL;
 }
 
+/* What needs no word of the device */
+void virtio_mem_prepare(struct virtio_mem *vm)
+{
+	mutex_init(&vm->pages);
+	init_waitqueue_head(&vm->wait);
+	init_completion(&vm->response);
+	spin_lock_init(&vm->stats.lock);
+	timer_setup(&vm->offlining.timer, virtio_mem_offline_look, 0);
+}
+
 struct virtio_mem *virtio_mem_create(struct virtio_device *vdev)
 {
 	struct virtio_mem *vm = kzalloc(sizeof(*vm), GFP_KERNEL);
@@ -178,12 +188,7 @@ struct virtio_mem *virtio_mem_create(struct virtio_device *vdev)
 
 	if (!vm)
 		return ERR_PTR(-ENOMEM);
-	mutex_init(&vm->pages);
-	init_waitqueue_head(&vm->wait);
-	init_completion(&vm->response);
-	spin_lock_init(&vm->stats.lock);
-	timer_setup(&vm->offlining.timer, virtio_mem_offline_look, 0);
-
+	virtio_mem_prepare(vm);
 	rc = virtio_mem_read_region(vdev, vm);
 	if (rc)
 		goto err_free;
@@ -202,7 +207,8 @@ err_free:
 	return ERR_PTR(rc);
 }
 
-int virtio_mem_start(struct virtio_mem *vm)
+/* Afterwards the device can be asked. */
+int virtio_mem_find_queue(struct virtio_mem *vm)
 {
 	struct virtio_device *vdev = vm->vdev;
 	struct virtqueue *vq;
@@ -219,11 +225,19 @@ int virtio_mem_start(struct virtio_mem *vm)
 		return -EINVAL;
 	}
 	virtio_device_ready(vdev);
-
 	vm->vq = vq;
 	vm->in_flight = false;
-	vm->settled = false;
 	vm->broken = false;
+	return 0;
+}
+
+int virtio_mem_start(struct virtio_mem *vm)
+{
+	int rc = virtio_mem_find_queue(vm);
+
+	if (rc)
+		return rc;
+	vm->settled = false;
 	vm->loss_told = false;
 	vm->doubt.nr = 0;
 	vm->reported = 1;

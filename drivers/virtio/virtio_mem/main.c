@@ -42,11 +42,8 @@ static int virtio_mem_probe(struct virtio_device *vdev)
 	struct virtio_mem *vm;
 	int rc;
 
-	/* What a crashed kernel left plugged is what the dump is about. */
-	if (is_kdump_kernel()) {
-		dev_warn(&vdev->dev, "left alone in the dump kernel\n");
-		return -EBUSY;
-	}
+	if (is_kdump_kernel())
+		return virtio_mem_dump_probe(vdev);
 	mutex_lock(&virtio_mem_devices_mutex);
 	vm = virtio_mem_create(vdev);
 	if (!IS_ERR(vm)) {
@@ -69,6 +66,10 @@ static void virtio_mem_remove(struct virtio_device *vdev)
 {
 	struct virtio_mem *vm = vdev->priv;
 
+	if (is_kdump_kernel()) {
+		virtio_mem_dump_remove(vdev);
+		return;
+	}
 	virtio_mem_stop(vm);
 	vdev->priv = NULL;
 	virtio_mem_let_go(vm);
@@ -79,6 +80,8 @@ static int virtio_mem_freeze(struct virtio_device *vdev)
 {
 	struct virtio_mem *vm = vdev->priv;
 
+	if (is_kdump_kernel())
+		return -EBUSY;
 	virtio_mem_detach(vm);
 	if (!virtio_has_feature(vdev, VIRTIO_MEM_F_PERSISTENT_SUSPEND) &&
 	    vm->nr_plugged) {

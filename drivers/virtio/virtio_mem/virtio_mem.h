@@ -19,6 +19,7 @@
  *   obstacle.c which pages stand in the way
  *   report.c   what the log tells
  *   stats.c    what debugfs shows
+ *   vmcore.c   which memory of a crashed kernel can be read
  *
  * Block numbers count device blocks from the start of the region, chunk numbers
  * count chunks from first_block.  Sizes are bytes.
@@ -427,7 +428,9 @@ int virtio_mem_alloc_maps(struct virtio_device *vdev, struct virtio_mem *vm);
 /* device.c */
 
 bool virtio_mem_abandon(struct virtio_mem *vm);
+void virtio_mem_prepare(struct virtio_mem *vm);
 struct virtio_mem *virtio_mem_create(struct virtio_device *vdev);
+int virtio_mem_find_queue(struct virtio_mem *vm);
 int virtio_mem_start(struct virtio_mem *vm);
 void virtio_mem_stop(struct virtio_mem *vm);
 void virtio_mem_let_go(struct virtio_mem *vm);
@@ -459,5 +462,10 @@ void virtio_mem_stats_show(struct virtio_mem *vm);
 void virtio_mem_stats_hide(struct virtio_mem *vm);
 void virtio_mem_stats_init(void);
 void virtio_mem_stats_exit(void);
+
+/* vmcore.c */
+
+int virtio_mem_dump_probe(struct virtio_device *vdev);
+void virtio_mem_dump_remove(struct virtio_device *vdev);
 
 #endif

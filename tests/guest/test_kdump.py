@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that crashed dumps its memory, and touches nothing unplugged."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from dumps import ElfDump
+from test_dump import (PLUGGED, SIZE, check_pattern, extents_of_device,
+                       outside_of_memory)
+from testvm import GIB, MIB, Device, backing, paths
+from testvm.vm import WARNINGS
+
+DISK = 4 * GIB
+SEED = 5
+CMDLINE = "memhp_default_state=online_movable crashkernel=320M"
+# What is in the dump's kernel is no concern of the one that crashed.
+DUMP_CMDLINE = "console=ttyS0 panic=-1 panic_on_warn=1 nr_cpus=1"
+
+
+@pytest.fixture
+def crashed(boot, tmp_path):
+    """
+    A guest whose dump kernel runs: memory was plugged with holes in it, and
+    "data" was in use.  `plugged` are the extents that were plugged, `dump` is
+    where /proc/vmcore can go.
+    """
+    disk = tmp_path / "disk"
+    with open(disk, "wb") as file:
+        file.truncate(DISK)
+    vm = boot(Device("vm0", SIZE, backend="memory-backend-memfd,share=on,"
+                                          "reserve=off"),
+              cmdline=CMDLINE, files=[paths.KERNEL, paths.INITRD], arguments=[
+                  "-blockdev", f"driver=file,node-name=disk,filename={disk}",
+                  "-device", "virtio-blk-pci,drive=disk"])
+    vm.resize_exact(vm0=512 * MIB)
+    vm.guest.hold("first", 256 * MIB)   # so that the page is in the middle
+    vm.guest.pin("page", 65536)
+    vm.guest.drop("first")
+    vm.resize_exact(vm0=PLUGGED)
+    vm.guest.hold("data", 64 * MIB, SEED)
+    vm.frames = vm.guest.frames("data")
+    vm.dump = disk
+    vm.plugged = plugged_extents(vm)
+    vm.guest.kexec_on_crash("/vmlinuz", "/initrd", DUMP_CMDLINE)
+    vm.guest.crash()
+    yield vm
+    assert not WARNINGS.search(vm.guest.dmesg())
+    boot.end(vm)        # its log tells of the crash
+
+
+def plugged_extents(vm):
+    """From QEMU's own dump, which has exactly what is plugged."""
+    path = f"{vm.directory}/before"
+    vm.qmp("dump-guest-memory", paging=False, protocol=f"file:{path}")
+    return extents_of_device(vm, ElfDump(path).extents)
+
+
+def save(vm):
+    """Returns the path of the dump, as the guest's kernel gives it."""
+    vm.guest.load_kernels_own("virtio_blk")
+    size = vm.guest.copy("/proc/vmcore", "/dev/vda")
+    with open(vm.dump, "r+b") as file:
+        file.truncate(size)
+    return vm.dump
+
+
+def check_zeroes(vm, dump):
+    """What is unplugged of the memory blocks in the dump has no contents."""
+    addr = vm.devices()["vm0"]["memaddr"]
+    extents = extents_of_device(vm, dump.extents)
+    unplugged = backing.outside(extents, vm.plugged)
+    assert backing.total(unplugged) > 0
+    for start, end in unplugged:
+        for place in range(start, end, 2 * MIB):
+            assert not any(dump.read(addr + place, 4096))
+
+
+def test_kdump(crashed):
+    """Dump all that is plugged, leave the rest alone, and say so."""
+    vm = crashed
+    vm.guest.load("ours")
+    assert "what is unplugged is not dumped" in vm.guest.dmesg()
+    dump = ElfDump(save(vm))
+    check_pattern(vm, dump.read)
+    check_zeroes(vm, dump)
+    assert not outside_of_memory(vm, vm.plugged)
+    assert vm.size("vm0") == PLUGGED
+
+
+def test_kdump_unload(crashed):
+    """Unload the driver in the dump kernel; the device keeps its memory."""
+    vm = crashed
+    for _ in range(2):
+        vm.guest.load("ours")
+        name = vm.unbind()
+        vm.bind(name)
+        vm.guest.unload()
+    assert vm.size("vm0") == PLUGGED
+
+
+def test_makedumpfile(crashed, tmp_path):
+    """Make a dump that the usual tools can read."""
+    tool = shutil.which("makedumpfile", path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if not tool:
+        pytest.skip("makedumpfile is not installed")
+    vm = crashed
+    vm.guest.load("ours")
+    path = save(vm)
+    subprocess.run([tool, "-c", "-d", "31", path, tmp_path / "small"],
+                   check=True, capture_output=True)
+    assert 0 < (tmp_path / "small").stat().st_size < path.stat().st_size
+    # What is free is left out; what a process has is, too.
+    subprocess.run([tool, "-c", "-d", "16", path, tmp_path / "used"],
+                   check=True, capture_output=True)
+    log = subprocess.run([tool, "--dump-dmesg", tmp_path / "used",
+                          tmp_path / "log"], check=True, capture_output=True)
+    assert log.returncode == 0
+    assert "sysrq" in (tmp_path / "log").read_text(errors="replace")
