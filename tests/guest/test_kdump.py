@@ -7,13 +7,12 @@ import subprocess
 import pytest
 
 from dumps import ElfDump
-from test_dump import (PLUGGED, SIZE, check_pattern, extents_of_device,
+from test_dump import (PLUGGED, SEED, SIZE, check_pattern, extents_of_device,
                        outside_of_memory)
 from testvm import GIB, MIB, Device, backing, paths
 from testvm.vm import WARNINGS
 
 DISK = 4 * GIB
-SEED = 5
 CMDLINE = "memhp_default_state=online_movable crashkernel=320M"
 # What is in the dump's kernel is no concern of the one that crashed.
 DUMP_CMDLINE = "console=ttyS0 panic=-1 panic_on_warn=1 nr_cpus=1"
@@ -111,10 +110,8 @@ def test_makedumpfile(crashed, tmp_path):
     subprocess.run([tool, "-c", "-d", "31", path, tmp_path / "small"],
                    check=True, capture_output=True)
     assert 0 < (tmp_path / "small").stat().st_size < path.stat().st_size
-    # What is free is left out; what a process has is, too.
     subprocess.run([tool, "-c", "-d", "16", path, tmp_path / "used"],
                    check=True, capture_output=True)
-    log = subprocess.run([tool, "--dump-dmesg", tmp_path / "used",
-                          tmp_path / "log"], check=True, capture_output=True)
-    assert log.returncode == 0
+    subprocess.run([tool, "--dump-dmesg", tmp_path / "used",
+                    tmp_path / "log"], check=True, capture_output=True)
     assert "sysrq" in (tmp_path / "log").read_text(errors="replace")
