@@ -164,6 +164,28 @@ def test_force_bbm(boot):
     vm.resize_exact(vm0=0)
 
 
+def test_bbm_block_size(boot):
+    """Plug only big blocks of the size that was given."""
+    vm = boot(parameters={"force_bbm": 1, "bbm_block_size": 512 * MIB})
+    vm.resize("vm0", 2 * GIB - 2 * MIB)
+    vm.wait_exact(vm0=1536 * MIB)
+    vm.guest.hold("data", GIB)
+    vm.resize("vm0", 600 * MIB)
+    vm.wait_exact(vm0=512 * MIB)
+    vm.guest.verify("data")
+    vm.guest.drop("data")
+    vm.resize_exact(vm0=0)
+
+
+@pytest.mark.parametrize("size", [3 * MIB, 64 * MIB, 384 * MIB])
+def test_bad_bbm_block_size(boot, size):
+    """Say what is wrong with a size of big blocks, and take the usual one."""
+    vm = boot(parameters={"force_bbm": 1, "bbm_block_size": size})
+    vm.wait_for_log(f"bbm_block_size {size} is not a power of two from "
+                    f"{128 * MIB} on: {128 * MIB} is taken")
+    vm.resize_exact(vm0=384 * MIB)
+
+
 def test_unplug_online(boot):
     """Leave online memory alone as long as unplug_online is off."""
     vm = boot(parameters={"unplug_online": 0})

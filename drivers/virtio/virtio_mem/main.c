@@ -35,7 +35,12 @@ MODULE_PARM_DESC(unplug_online, "Unplug memory that is online (default: Y)");
 bool virtio_mem_force_bbm;
 module_param_named(force_bbm, virtio_mem_force_bbm, bool, 0444);
 MODULE_PARM_DESC(force_bbm,
-		 "Plug and unplug whole memory blocks only (default: N)");
+		 "Plug and unplug big blocks only (default: N)");
+
+unsigned long virtio_mem_bbm_block_size;
+module_param_named(bbm_block_size, virtio_mem_bbm_block_size, ulong, 0444);
+MODULE_PARM_DESC(bbm_block_size,
+		 "Bytes of a big block, a power of two (default: a memory block, or a device block if that is larger)");
 
 static int virtio_mem_probe(struct virtio_device *vdev)
 {

@@ -93,12 +93,29 @@ int virtio_mem_read_region(struct virtio_device *vdev,
 	return 0;
 }
 
+/* Bytes that Linux gets and loses at once. */
+static u64 virtio_mem_pick_chunk_size(struct virtio_device *vdev,
+				      const struct virtio_mem *vm)
+{
+	u64 least = max_t(u64, memory_block_size_bytes(), vm->block_size);
+	u64 wanted = virtio_mem_bbm_block_size;
+
+	if (!virtio_mem_force_bbm || !wanted)
+		return least;
+	if (is_power_of_2(wanted) && wanted >= least)
+		return wanted;
+	dev_warn(&vdev->dev,
+		 "bbm_block_size %llu is not a power of two from %llu on: %llu is taken\n",
+		 wanted, least, least);
+	return least;
+}
+
 /* Cuts the region into chunks.  All that depends on the device's word. */
 int virtio_mem_layout(struct virtio_device *vdev, struct virtio_mem *vm)
 {
 	u64 start, end = vm->addr + vm->region_size;
 
-	vm->chunk_size = max_t(u64, memory_block_size_bytes(), vm->block_size);
+	vm->chunk_size = virtio_mem_pick_chunk_size(vdev, vm);
 	vm->chunk_blocks = div64_u64(vm->chunk_size, vm->block_size);
 	if (vm->chunk_blocks > U16_MAX) {
 		dev_err(&vdev->dev,

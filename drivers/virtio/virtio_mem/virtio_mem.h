@@ -46,7 +46,7 @@
 
 /*
  * Where a chunk stands.  A chunk is a memory block of Linux, or a device block
- * if that is larger.  Only the device's thread moves it, see
+ * if that is larger, or what bbm_block_size says.  Only the device's thread moves it, see
  * virtio_mem_chunk_move().
  */
 enum virtio_mem_chunk_state {
@@ -247,6 +247,7 @@ extern struct mutex virtio_mem_devices_mutex;
 /* Parameters of the module */
 extern bool virtio_mem_unplug_online;
 extern bool virtio_mem_force_bbm;
+extern unsigned long virtio_mem_bbm_block_size;
 
 /* Addresses and numbers */
 
