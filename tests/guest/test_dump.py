@@ -20,6 +20,17 @@ def pattern_word(index):
     return ((SEED + index) * 0x9e3779b97f4a7c15 ^ SEED << 32) % (1 << 64)
 
 
+def use_with_holes(vm):
+    """Plugs PLUGGED bytes with holes, and holds "data" at vm.frames."""
+    vm.resize_exact(vm0=512 * MIB)
+    vm.guest.hold("first", 256 * MIB)   # so that the page is in the middle
+    vm.guest.pin("page", 65536)
+    vm.guest.drop("first")
+    vm.resize_exact(vm0=PLUGGED)
+    vm.guest.hold("data", 64 * MIB, SEED)
+    vm.frames = vm.guest.frames("data")
+
+
 @pytest.fixture
 def vm(boot):
     """
@@ -29,13 +40,7 @@ def vm(boot):
     machine = boot(Device("vm0", SIZE, backend="memory-backend-memfd,share=on,"
                                                "reserve=off"),
                    memory=512 * MIB)
-    machine.resize_exact(vm0=512 * MIB)
-    machine.guest.hold("first", 256 * MIB)  # so that the page is in the middle
-    machine.guest.pin("page", 65536)
-    machine.guest.drop("first")
-    machine.resize_exact(vm0=PLUGGED)
-    machine.guest.hold("data", 64 * MIB, SEED)
-    machine.frames = machine.guest.frames("data")
+    use_with_holes(machine)
     machine.qmp("stop")
     yield machine
     machine.qmp("cont")

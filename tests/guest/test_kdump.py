@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from dumps import ElfDump
-from test_dump import (PLUGGED, SEED, SIZE, check_pattern, extents_of_device,
-                       outside_of_memory)
+from test_dump import (PLUGGED, SIZE, check_pattern, extents_of_device,
+                       outside_of_memory, use_with_holes)
 from testvm import GIB, MIB, Device, backing, paths
 from testvm.vm import WARNINGS
 
@@ -33,13 +33,7 @@ def crashed(boot, tmp_path):
               cmdline=CMDLINE, files=[paths.KERNEL, paths.INITRD], arguments=[
                   "-blockdev", f"driver=file,node-name=disk,filename={disk}",
                   "-device", "virtio-blk-pci,drive=disk"])
-    vm.resize_exact(vm0=512 * MIB)
-    vm.guest.hold("first", 256 * MIB)   # so that the page is in the middle
-    vm.guest.pin("page", 65536)
-    vm.guest.drop("first")
-    vm.resize_exact(vm0=PLUGGED)
-    vm.guest.hold("data", 64 * MIB, SEED)
-    vm.frames = vm.guest.frames("data")
+    use_with_holes(vm)
     vm.dump = disk
     vm.plugged = plugged_extents(vm)
     vm.guest.kexec_on_crash("/vmlinuz", "/initrd", DUMP_CMDLINE)
