@@ -59,8 +59,10 @@ LINUX        := $(B)/linux
 LINUX_TREE   := $(B)/linux-src
 MODULE       := $(B)/module/virtio_mem.ko
 DRIVER_DIR   := drivers/virtio/virtio_mem
-DRIVER       := $(wildcard $(DRIVER_DIR)/*.[ch] $(DRIVER_DIR)/Makefile) \
+DRIVER_CODE  := $(wildcard $(DRIVER_DIR)/*.[ch])
+DRIVER       := $(DRIVER_CODE) $(DRIVER_DIR)/Makefile \
                 include/uapi/linux/virtio_mem.h
+TEST_MODULES := $(wildcard guest/modules/*.c)
 LINUX_PATCHES := $(sort $(wildcard patches/linux/*.patch))
 
 # Debian packages, by what needs them
@@ -225,9 +227,9 @@ $(STAMP)/linux-%: versions.mk tools/fetch-linux | $(STAMP)/packages-module
 .PHONY: module
 module: $(MODULE) ## the driver: build/module/virtio_mem.ko (for the test guest, or KDIR)
 
-# $(call build-module,DIR,KDIR)
-build-module = mkdir -p $(1) && cp tools/module.kbuild $(1)/Kbuild && \
-	find $(1) -type l -delete && ln -s $(CURDIR)/$(DRIVER_DIR)/*.[ch] $(1)/ && \
+# $(call build-module,DIR,KDIR,KBUILD,SOURCES)
+build-module = mkdir -p $(1) && cp $(3) $(1)/Kbuild && \
+	find $(1) -type l -delete && ln -s $(addprefix $(CURDIR)/,$(4)) $(1)/ && \
 	{ $(MAKE) -s -C $(2) M=$(CURDIR)/$(1) VIRTIO_MEM=$(CURDIR) W=1 modules \
 		>$(1).log 2>&1 || { cat $(1).log >&2; exit 1; }; } && \
 	! grep -n 'warning:' $(1).log >&2
@@ -235,10 +237,10 @@ build-module = mkdir -p $(1) && cp tools/module.kbuild $(1)/Kbuild && \
 $(MODULE): $(DRIVER) $(STAMP)/value-KDIR tools/module.kbuild \
 		$(if $(KDIR),,$(STAMP)/linux) | $(STAMP)/packages-module
 	@$(if $(KDIR),tools/check-kernel $(KDIR) $(LINUX_MIN))
-	@$(call build-module,$(B)/module,$(or $(KDIR),$(CURDIR)/$(LINUX)/headers))
+	@$(call build-module,$(@D),$(or $(KDIR),$(CURDIR)/$(LINUX)/headers),tools/module.kbuild,$(DRIVER_CODE))
 
 $(B)/module-%/virtio_mem.ko: $(DRIVER) tools/module.kbuild $(STAMP)/linux-%
-	@$(call build-module,$(@D),$(CURDIR)/$(LINUX)-$*/headers)
+	@$(call build-module,$(@D),$(CURDIR)/$(LINUX)-$*/headers,tools/module.kbuild,$(DRIVER_CODE))
 
 .PHONY: linux-src
 linux-src: $(STAMP)/linux-tree ## the kernel's source, for its checkpatch and in-tree builds
@@ -269,14 +271,21 @@ $(B)/guest/init: $(wildcard guest/*.c guest/*.h) | $(STAMP)/packages-guest
 	@mkdir -p $(@D)
 	@gcc -static -O2 -Wall -Wextra -Werror -Wno-format-zero-length -o $@ $(filter %.c,$^)
 
-$(B)/guest/initrd: $(B)/guest/init $(MODULE) tools/make-initrd $(STAMP)/linux | $(STAMP)/packages-guest
-	@tools/make-initrd $@ $(B)/guest/init $(MODULE) $(LINUX)/modules
+# What else a test may load, for the usual kernel and for others
+$(B)/test-modules/modules.order: $(TEST_MODULES) guest/modules/Kbuild $(STAMP)/linux | $(STAMP)/packages-module
+	@$(call build-module,$(@D),$(CURDIR)/$(LINUX)/headers,guest/modules/Kbuild,$(TEST_MODULES))
+
+$(B)/test-modules-%/modules.order: $(TEST_MODULES) guest/modules/Kbuild $(STAMP)/linux-%
+	@$(call build-module,$(@D),$(CURDIR)/$(LINUX)-$*/headers,guest/modules/Kbuild,$(TEST_MODULES))
+
+$(B)/guest/initrd: $(B)/guest/init $(MODULE) $(B)/test-modules/modules.order tools/make-initrd $(STAMP)/linux | $(STAMP)/packages-guest
+	@tools/make-initrd $@ $(B)/guest/init $(MODULE) $(B)/test-modules $(LINUX)/modules
 
 $(B)/guest-%/vmlinuz: $(STAMP)/linux-%
 	@mkdir -p $(@D) && cp -L $(LINUX)-$*/vmlinuz $@
 
-$(B)/guest-%/initrd: $(B)/guest/init $(B)/module-%/virtio_mem.ko tools/make-initrd | $(STAMP)/packages-guest
-	@tools/make-initrd $@ $(B)/guest/init $(B)/module-$*/virtio_mem.ko $(LINUX)-$*/modules
+$(B)/guest-%/initrd: $(B)/guest/init $(B)/module-%/virtio_mem.ko $(B)/test-modules-%/modules.order tools/make-initrd | $(STAMP)/packages-guest
+	@tools/make-initrd $@ $(B)/guest/init $(B)/module-$*/virtio_mem.ko $(B)/test-modules-$* $(LINUX)-$*/modules
 
 .SECONDARY:
 

@@ -115,12 +115,17 @@ def test_pinned_page_named(boot):
 
 def test_kernel_pages_named(boot):
     """Name pages of the kernel's own, without trying to move them."""
-    vm = boot(cmdline="memhp_default_state=online_kernel", memory=512 * MIB)
+    vm = boot(cmdline="memhp_default_state=online_kernel")
     vm.resize_exact(vm0=2 * GIB)
+    address = vm.devices()["vm0"]["memaddr"] + GIB + 8192
+    vm.guest.sprinkle(address)
     refused(vm)
-    kinds = {row["kind"] for row in table(vm, "obstacles")}
-    assert kinds and kinds <= {"slab", "page-table", "kernel", "reserved"}
+    row, = [row for row in table(vm, "obstacles")
+            if int(row["page"], 0) == address]
+    assert row["kind"] == "kernel"
+    assert int(row["block"]) == GIB // (2 * MIB)
     assert "page dumped because" not in vm.guest.dmesg()
+    vm.guest.end_sprinkle()
 
 
 def test_unplug_online_named(boot):

@@ -6,6 +6,8 @@ import re
 MODULES = {"ours": "/modules/ours/virtio_mem.ko",
            "stock": "/modules/stock/virtio_mem.ko"}
 STOCK_DIR = "/modules/stock"
+TESTS_DIR = "/modules/tests"
+PAGE_SIZE = 4096
 MEMORY_DIR = "/sys/devices/system/memory"
 NODE_DIR = "/sys/devices/system/node"
 
@@ -101,6 +103,17 @@ class Guest:
         """Loads other modules of the kernel, in their order."""
         for module in modules:
             self.command("load", f"{STOCK_DIR}/{module}.ko")
+
+    def sprinkle(self, start, stride=PAGE_SIZE, count=1):
+        """
+        Has the kernel use `count` pages, a `stride` apart, from a physical
+        address on: unmovable ones.  end_sprinkle() follows.
+        """
+        self.command("load", f"{TESTS_DIR}/sprinkle.ko", f"start={start}",
+                     f"stride={stride}", f"count={count}")
+
+    def end_sprinkle(self):
+        self.command("unload", "sprinkle")
 
     def unload(self):
         self.command("unload", "virtio_mem")
