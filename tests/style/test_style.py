@@ -19,7 +19,7 @@ QEMU_FILES = sorted(str(path.relative_to(ROOT)) for pattern in
                     ("hw/**/*.c", "include/hw/**/*.h", "tests/qtest/**/*.[ch]")
                     for path in ROOT.glob(pattern))
 LINUX_FILES = sorted(str(path.relative_to(ROOT)) for pattern in
-                     ("drivers/**/*.[ch]", "include/uapi/**/*.h", "guest/*.[ch]")
+                     ("drivers/**/*.[ch]", "include/uapi/**/*.h", "guest/**/*.[ch]")
                      for path in ROOT.glob(pattern))
 
 

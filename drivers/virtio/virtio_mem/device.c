@@ -22,6 +22,7 @@
 #include <linux/virtio_mem.h>
 #include <linux/virtio_ring.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "virtio_mem.h"
 
@@ -178,6 +179,7 @@ void virtio_mem_prepare(struct virtio_mem *vm)
 	init_completion(&vm->response);
 	spin_lock_init(&vm->stats.lock);
 	timer_setup(&vm->offlining.timer, virtio_mem_offline_look, 0);
+	INIT_DELAYED_WORK(&vm->reset, virtio_mem_reset_work);
 }
 
 struct virtio_mem *virtio_mem_create(struct virtio_device *vdev)
@@ -241,7 +243,6 @@ int virtio_mem_start(struct virtio_mem *vm)
 	vm->loss_told = false;
 	vm->doubt.nr = 0;
 	vm->reported = 1;
-	virtio_mem_stats_show(vm);
 	virtio_mem_attach(vm);
 	return 0;
 }
@@ -253,7 +254,6 @@ void virtio_mem_stop(struct virtio_mem *vm)
 	virtio_mem_detach(vm);
 	if (!vm->vq)
 		return;
-	virtio_mem_stats_hide(vm);
 	virtio_reset_device(vdev);
 	vdev->config->del_vqs(vdev);
 	vm->vq = NULL;

@@ -25,6 +25,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_mem.h>
+#include <linux/workqueue.h>
 
 #include "virtio_mem.h"
 
@@ -64,6 +65,8 @@ static int virtio_mem_probe(struct virtio_device *vdev)
 	rc = virtio_mem_start(vm);
 	if (rc)
 		virtio_mem_let_go(vm);
+	else
+		virtio_mem_stats_show(vm);
 	return rc;
 }
 
@@ -75,7 +78,9 @@ static void virtio_mem_remove(struct virtio_device *vdev)
 		virtio_mem_dump_remove(vdev);
 		return;
 	}
+	virtio_mem_stats_hide(vm);
 	virtio_mem_stop(vm);
+	cancel_delayed_work_sync(&vm->reset);
 	vdev->priv = NULL;
 	virtio_mem_let_go(vm);
 }

@@ -94,6 +94,17 @@ static unsigned long virtio_mem_find_obstacle(unsigned long pfn,
 	return 0;
 }
 
+/* @found is the first page in the way, or 0. */
+static void virtio_mem_remember(struct virtio_mem *vm, unsigned long chunk,
+				unsigned long found, enum virtio_mem_kind kind)
+{
+	unsigned long first = PHYS_PFN(virtio_mem_chunk_addr(vm, chunk));
+
+	vm->chunks[chunk].obstacle = found ? found - first + 1 : 0;
+	if (found)
+		virtio_mem_note_obstacle(vm, found, kind);
+}
+
 /* Whether a chunk is in a zone that also has what can't be moved. */
 static bool virtio_mem_is_mixed(struct virtio_mem *vm, unsigned long chunk)
 {
@@ -111,7 +122,7 @@ bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk)
 {
 	unsigned long pfn = PHYS_PFN(virtio_mem_chunk_addr(vm, chunk));
 	struct virtio_mem_chunk *c = &vm->chunks[chunk];
-	enum virtio_mem_kind kind;
+	enum virtio_mem_kind kind = VIRTIO_MEM_PAGE_FREE;
 	unsigned long found = 0;
 
 	if (!virtio_mem_lock_pages(vm))
@@ -123,9 +134,7 @@ bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk)
 		found = virtio_mem_find_obstacle(pfn, PHYS_PFN(vm->chunk_size),
 						 &kind);
 	mutex_unlock(&vm->pages);
-	c->obstacle = found ? found - pfn + 1 : 0;
-	if (found)
-		virtio_mem_note_obstacle(vm, found, kind);
+	virtio_mem_remember(vm, chunk, found, kind);
 	return found;
 }
 
@@ -146,9 +155,6 @@ void virtio_mem_blame(struct virtio_mem *vm, unsigned long block,
 	found = virtio_mem_find_obstacle(pfn, nr * virtio_mem_block_pages(vm),
 					 &kind);
 	mutex_unlock(&vm->pages);
-	if (!found)
-		return;
-	vm->chunks[chunk].obstacle =
-		found - PHYS_PFN(virtio_mem_chunk_addr(vm, chunk)) + 1;
-	virtio_mem_note_obstacle(vm, found, kind);
+	if (found)
+		virtio_mem_remember(vm, chunk, found, kind);
 }

@@ -12,8 +12,8 @@
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
-#include <linux/sizes.h>
 #include <linux/range.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
@@ -91,6 +91,16 @@ int virtio_mem_read_region(struct virtio_device *vdev,
 		return -ERANGE;
 	}
 	return 0;
+}
+
+/* May change at any time.  Of a device that says nonsense, less is believed. */
+void virtio_mem_read_usable_size(struct virtio_mem *vm)
+{
+	u64 size;
+
+	virtio_cread_le(vm->vdev, struct virtio_mem_config, usable_region_size,
+			&size);
+	vm->usable_size = min(size, vm->region_size);
 }
 
 /* Bytes that Linux gets and loses at once. */

@@ -7,6 +7,7 @@
 #include <linux/completion.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
+#include <linux/sizes.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mem.h>
 #include <linux/virtio_ring.h>
@@ -33,16 +34,20 @@ void virtio_mem_response(struct virtqueue *vq)
 bool virtio_mem_is_broken(struct virtio_mem *vm)
 {
 	struct virtio_device *vdev = vm->vdev;
+	const char *what;
 
 	if (vm->broken)
 		return true;
 	if (vdev->config->get_status(vdev) & VIRTIO_CONFIG_S_NEEDS_RESET)
-		dev_err(&vdev->dev, "needs a reset: bind it again to go on\n");
+		what = "it needs a reset";
 	else if (virtqueue_is_broken(vm->vq))
-		dev_err(&vdev->dev, "its queue is broken: bind it again to go on\n");
+		what = "its queue is broken";
 	else
 		return false;
 	vm->broken = true;
+	/* Not again and again, of one that no reset helps. */
+	if (!virtio_mem_was_reset(vm))
+		dev_err(&vdev->dev, "%s\n", what);
 	return true;
 }
 
@@ -183,20 +188,28 @@ int virtio_mem_request_change(struct virtio_mem *vm, u16 type,
 	return rc;
 }
 
-/* Returns the state of a range of blocks, or a negative error. */
+/*
+ * Returns the state of a block, and of those after it that are alike, up to
+ * *@nr, which tells how many.  Never MIXED; or a negative error.
+ */
 int virtio_mem_request_state(struct virtio_mem *vm, unsigned long block,
-			     unsigned long nr)
+			     unsigned long *nr)
 {
-	int rc = virtio_mem_exchange(vm, VIRTIO_MEM_REQ_STATE, block, nr);
-	u16 state;
+	for (;; *nr = DIV_ROUND_UP(*nr, 2)) {
+		int rc = virtio_mem_exchange(vm, VIRTIO_MEM_REQ_STATE, block,
+					     *nr);
+		u16 state = virtio16_to_cpu(vm->vdev, vm->resp.u.state.state);
 
-	if (rc)
-		return rc;
-	state = virtio16_to_cpu(vm->vdev, vm->resp.u.state.state);
-	if (state <= VIRTIO_MEM_STATE_MIXED)
-		return state;
-	vm->odd = (struct virtio_mem_odd) { VIRTIO_MEM_REQ_STATE, block, nr };
-	return -EPROTO;
+		if (rc)
+			return rc;
+		if (state < VIRTIO_MEM_STATE_MIXED)
+			return state;
+		if (state == VIRTIO_MEM_STATE_MIXED && *nr > 1)
+			continue;
+		vm->odd = (struct virtio_mem_odd) { VIRTIO_MEM_REQ_STATE,
+						    block, *nr };
+		return -EPROTO;
+	}
 }
 
 unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm)

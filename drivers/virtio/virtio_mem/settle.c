@@ -34,11 +34,9 @@ static int virtio_mem_settle_run(struct virtio_mem *vm, unsigned long block,
 
 	for (; nr; nr -= part, block += part) {
 		part = nr;
-		while ((state = virtio_mem_request_state(vm, block, part)) ==
-		       VIRTIO_MEM_STATE_MIXED && part > 1)
-			part = DIV_ROUND_UP(part, 2);
-		if (state < 0 || state == VIRTIO_MEM_STATE_MIXED)
-			return state < 0 ? state : -EPROTO;
+		state = virtio_mem_request_state(vm, block, &part);
+		if (state < 0)
+			return state;
 		if (state == (plugged ? VIRTIO_MEM_STATE_PLUGGED :
 				VIRTIO_MEM_STATE_UNPLUGGED))
 			continue;

@@ -22,21 +22,23 @@ static bool virtio_mem_may_remove(struct virtio_mem *vm, unsigned long chunk)
 	       !vm->chunks[chunk].plugged;
 }
 
-/* Pages of a run of blocks that somebody uses, as far as @limit and one more. */
-static unsigned long virtio_mem_used(struct virtio_mem *vm, unsigned long block,
-				     unsigned long nr, unsigned long limit)
+/* Whether no more than @limit pages of a run of blocks are in use. */
+static bool virtio_mem_is_within(struct virtio_mem *vm, unsigned long block,
+				 unsigned long nr, unsigned long limit)
 {
+	unsigned long nr_pages = nr * virtio_mem_block_pages(vm);
 	ktime_t since = ktime_get();
 	unsigned long used;
 
+	if (limit >= nr_pages)
+		return true;
 	if (!virtio_mem_lock_pages(vm))
-		return limit + 1;
+		return false;
 	used = virtio_mem_pages_in_use(virtio_mem_block_pfn(vm, block),
-				       nr * virtio_mem_block_pages(vm), 1,
-				       limit);
+				       nr_pages, 1, limit);
 	mutex_unlock(&vm->pages);
 	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_LOOK, since, true);
-	return used;
+	return used <= limit;
 }
 
 /* Chunks */
@@ -72,8 +74,8 @@ static bool virtio_mem_is_candidate(struct virtio_mem *vm, unsigned long chunk,
 
 	return c->tried != vm->pass && c->plugged <= s->excess &&
 	       virtio_mem_may_remove(vm, chunk) &&
-	       virtio_mem_used(vm, virtio_mem_chunk_block(vm, chunk),
-			       vm->chunk_blocks, s->limit) <= s->limit;
+	       virtio_mem_is_within(vm, virtio_mem_chunk_block(vm, chunk),
+				    vm->chunk_blocks, s->limit);
 }
 
 /*
@@ -133,7 +135,7 @@ static int virtio_mem_shrink_chunks(struct virtio_mem *vm, unsigned long target)
 
 	vm->pass++;
 	rc = virtio_mem_shrink_gap(vm, &s);
-	for (i = 0; i < ARRAY_SIZE(virtio_mem_used_32nds); i++) {
+	for (i = 0; i < ARRAY_SIZE(virtio_mem_used_32nds) && !rc; i++) {
 		s.limit = PHYS_PFN(vm->chunk_size) / 32 *
 			  virtio_mem_used_32nds[i];
 		for (chunk = vm->nr_chunks; chunk-- && !rc;) {
@@ -141,6 +143,9 @@ static int virtio_mem_shrink_chunks(struct virtio_mem *vm, unsigned long target)
 				goto out;
 			rc = virtio_mem_shrink_chunk(vm, chunk, &s);
 		}
+		/* Chunks without a plugged block had nothing in use. */
+		if (!s.excess)
+			break;
 	}
 out:
 	return rc ?: virtio_mem_unplug_detached(vm);
@@ -163,9 +168,9 @@ static unsigned long virtio_mem_plugged_before(const struct virtio_mem *vm,
 }
 
 /*
- * Takes a run of plugged blocks that ends before @end, if no more than @limit
- * pages of it are in use, and puts it before @run.  Fewer blocks of it may do
- * when all don't.  Returns how many it took.
+ * Takes a run of @nr plugged blocks that ends before @end, if no more than
+ * @limit pages of it are in use, or fewer of it when not all can be had.
+ * Returns how many it took.
  */
 static unsigned long virtio_mem_take_before(struct virtio_mem *vm,
 					    unsigned long chunk,
@@ -176,7 +181,7 @@ static unsigned long virtio_mem_take_before(struct virtio_mem *vm,
 		unsigned long block = end - nr;
 
 		if (virtio_mem_can_spare(nr * vm->block_size) &&
-		    virtio_mem_used(vm, block, nr, limit) <= limit &&
+		    virtio_mem_is_within(vm, block, nr, limit) &&
 		    virtio_mem_take(vm, chunk, block, nr))
 			break;
 	}
@@ -223,7 +228,7 @@ static int virtio_mem_shrink_both(struct virtio_mem *vm, unsigned long chunk,
 	int rc = virtio_mem_shrink_partly(vm, chunk, excess, 0);
 
 	excess -= before - vm->nr_plugged;
-	return rc ?: virtio_mem_shrink_partly(vm, chunk, excess, ULONG_MAX - 1);
+	return rc ?: virtio_mem_shrink_partly(vm, chunk, excess, ULONG_MAX);
 }
 
 /*

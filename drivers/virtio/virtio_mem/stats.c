@@ -139,6 +139,7 @@ static int virtio_mem_status_show(struct seq_file *seq, void *data)
 	seq_printf(seq, "memory_blocks_online: %lu\n", online);
 	seq_printf(seq, "blocks_in_doubt:   %lu\n", vm->doubt.nr);
 	seq_printf(seq, "node:              %d\n", vm->nid);
+	seq_printf(seq, "resets:            %u\n", vm->stats.resets);
 	seq_printf(seq, "next_retry_ms:     %u\n",
 		   jiffies_to_msecs(READ_ONCE(vm->retry)));
 	seq_printf(seq, "result:            %s\n",

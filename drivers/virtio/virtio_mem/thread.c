@@ -55,11 +55,8 @@ bool virtio_mem_changed(struct virtio_mem *vm)
 static void virtio_mem_read_sizes(struct virtio_mem *vm)
 {
 	u64 requested = virtio_mem_read_requested_size(vm);
-	u64 usable;
 
-	virtio_cread_le(vm->vdev, struct virtio_mem_config, usable_region_size,
-			&usable);
-	vm->usable_size = min(usable, vm->region_size);
+	virtio_mem_read_usable_size(vm);
 	if (requested == vm->requested_size && vm->result <= 0)
 		return;
 	vm->requested_size = requested;
@@ -96,20 +93,23 @@ static unsigned long virtio_mem_next_retry(const struct virtio_mem *vm,
 static void virtio_mem_pass(struct virtio_mem *vm)
 {
 	unsigned long begin = jiffies;
-	int rc;
+	bool changed;
+	int rc = 0;
 
-	if (virtio_mem_is_broken(vm)) {
+	if (!virtio_mem_is_broken(vm)) {
+		virtio_mem_read_sizes(vm);
+		rc = virtio_mem_take_stock(vm);
+		if (!rc)
+			rc = virtio_mem_resize(vm);
+	}
+	changed = virtio_mem_changed(vm);
+	if (vm->broken) {
+		WRITE_ONCE(vm->result, -EIO);
 		vm->retry = 0;
+		virtio_mem_reset_later(vm);
 		return;
 	}
-	virtio_mem_read_sizes(vm);
-	rc = virtio_mem_take_stock(vm);
-	if (!rc)
-		rc = virtio_mem_resize(vm);
-	if (vm->broken)
-		WRITE_ONCE(vm->result, -EIO);
-
-	if (virtio_mem_changed(vm))
+	if (changed)
 		return;
 	WRITE_ONCE(vm->result, rc);
 	virtio_mem_resize_attempted(vm, rc);

@@ -15,6 +15,7 @@
  *   notify.c   what memory hotplug tells of the device's memory
  *   request.c  requests to the device
  *   settle.c   what the device did when nobody knows
+ *   reset.c    resets a device that is stuck
  *   rest.c     when the thread must leave the device alone
  *   obstacle.c which pages stand in the way
  *   report.c   what the log tells
@@ -43,11 +44,12 @@
 #include <linux/virtio.h>
 #include <linux/virtio_mem.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 /*
  * Where a chunk stands.  A chunk is a memory block of Linux, or a device block
- * if that is larger, or what bbm_block_size says.  Only the device's thread moves it, see
- * virtio_mem_chunk_move().
+ * if that is larger, or what bbm_block_size says.  Only the device's thread
+ * moves it, see virtio_mem_chunk_move().
  */
 enum virtio_mem_chunk_state {
 	VIRTIO_MEM_CHUNK_ABSENT,	/* nothing plugged, unknown to Linux */
@@ -169,6 +171,8 @@ struct virtio_mem_stats {
 	const struct virtio_mem_obstacle *latest;	/* in this resize */
 	struct virtio_mem_resize resizes[16];
 	unsigned int resize;		/* the last one */
+
+	unsigned int resets;		/* of the device, as it was stuck */
 };
 
 struct virtio_mem {
@@ -223,6 +227,8 @@ struct virtio_mem {
 	bool settled;			/* the device agrees with the map */
 	bool kept;			/* left behind, it has the module's reference */
 	bool broken;			/* nothing but a reset helps the device */
+	unsigned long reset_delay;	/* jiffies to the next one */
+	unsigned long reset_last;	/* when it was, in jiffies */
 	bool loss_told;			/* that it lost memory in use */
 	struct virtio_mem_run doubt;	/* blocks whose response was lost */
 	struct virtio_mem_odd odd;
@@ -236,6 +242,7 @@ struct virtio_mem {
 	struct virtqueue *vq;
 	bool in_flight;			/* the device has the request */
 	struct completion response;
+	struct delayed_work reset;
 	struct virtio_mem_req req ____cacheline_aligned;
 	struct virtio_mem_resp resp ____cacheline_aligned;
 };
@@ -371,7 +378,7 @@ void virtio_mem_doubt(struct virtio_mem *vm, unsigned long block,
 int virtio_mem_request_change(struct virtio_mem *vm, u16 type,
 			      unsigned long block, unsigned long nr);
 int virtio_mem_request_state(struct virtio_mem *vm, unsigned long block,
-			     unsigned long nr);
+			     unsigned long *nr);
 unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm);
 
 /* pages.c */
@@ -416,12 +423,19 @@ int virtio_mem_shrink(struct virtio_mem *vm);
 
 int virtio_mem_take_stock(struct virtio_mem *vm);
 
+/* reset.c */
+
+bool virtio_mem_was_reset(const struct virtio_mem *vm);
+void virtio_mem_reset_later(struct virtio_mem *vm);
+void virtio_mem_reset_work(struct work_struct *work);
+
 /* region.c */
 
 int virtio_mem_claim_region(struct virtio_device *vdev, struct virtio_mem *vm);
 void virtio_mem_release_region(struct virtio_mem *vm);
 void virtio_mem_free(struct virtio_mem *vm);
 int virtio_mem_read_region(struct virtio_device *vdev, struct virtio_mem *vm);
+void virtio_mem_read_usable_size(struct virtio_mem *vm);
 int virtio_mem_layout(struct virtio_device *vdev, struct virtio_mem *vm);
 int virtio_mem_node(struct virtio_device *vdev, struct virtio_mem *vm);
 int virtio_mem_alloc_maps(struct virtio_device *vdev, struct virtio_mem *vm);

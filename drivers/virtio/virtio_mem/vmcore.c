@@ -37,11 +37,8 @@ static void virtio_mem_dump_ask(struct virtio_mem_dump *dump,
 	struct virtio_mem *vm = &dump->vm;
 	unsigned long usable = virtio_mem_usable_blocks(vm);
 	unsigned long nr = min(VIRTIO_MEM_DUMP_BLOCKS, usable - block);
-	int state;
+	int state = virtio_mem_request_state(vm, block, &nr);
 
-	while ((state = virtio_mem_request_state(vm, block, nr)) ==
-	       VIRTIO_MEM_STATE_MIXED && nr > 1)
-		nr = DIV_ROUND_UP(nr, 2);
 	if (state < 0)
 		dev_warn_ratelimited(&vm->vdev->dev,
 				     "no state of %lu blocks from %lu (%d): they are not dumped\n",
@@ -86,10 +83,7 @@ int virtio_mem_dump_probe(struct virtio_device *vdev)
 	rc = virtio_mem_read_region(vdev, &dump->vm);
 	if (rc)
 		goto err_free;
-	virtio_cread_le(vdev, struct virtio_mem_config, usable_region_size,
-			&dump->vm.usable_size);
-	dump->vm.usable_size = min(dump->vm.usable_size, dump->vm.region_size);
-
+	virtio_mem_read_usable_size(&dump->vm);
 	vdev->priv = &dump->vm;
 	rc = virtio_mem_find_queue(&dump->vm);
 	if (rc)
