@@ -42,6 +42,9 @@ static int __init sprinkle_init(void)
 		rc = pfn_to_online_page(pfn) ?
 			alloc_contig_range(pfn, pfn + 1, MIGRATE_MOVABLE,
 					   GFP_KERNEL) : -ENXIO;
+		/* Somebody else uses it: that will do. */
+		if (rc == -EBUSY)
+			continue;
 		if (rc) {
 			pr_err("sprinkle: no page at 0x%llx: %d\n",
 			       PFN_PHYS(pfn), rc);
