@@ -113,19 +113,34 @@ def test_pinned_page_named(boot):
     assert int(table(vm, "resizes")[-1]["attempts"]) > 1
 
 
-def test_kernel_pages_named(boot):
-    """Name pages of the kernel's own, without trying to move them."""
-    vm = boot(cmdline="memhp_default_state=online_kernel")
+def test_kernel_page_named(boot):
+    """Name a page of the kernel's own that is in the way."""
+    vm = boot()
     vm.resize_exact(vm0=2 * GIB)
     address = vm.devices()["vm0"]["memaddr"] + GIB + 8192
     vm.guest.sprinkle(address)
     refused(vm)
-    row, = [row for row in table(vm, "obstacles")
-            if int(row["page"], 0) == address]
+    row, = table(vm, "obstacles")
+    assert int(row["page"], 0) == address
     assert row["kind"] == "kernel"
     assert int(row["block"]) == GIB // (2 * MIB)
-    assert "page dumped because" not in vm.guest.dmesg()
     vm.guest.end_sprinkle()
+    vm.wait_exact(vm0=0)
+
+
+def test_kernel_pages_not_tried(boot):
+    """Try to move nothing out of memory that the kernel itself uses."""
+    vm = boot(Device("vm0", 2 * GIB),
+              cmdline="memhp_default_state=online_kernel")
+    vm.resize_exact(vm0=2 * GIB)
+    # One in each memory block: none can go as a whole.
+    vm.guest.sprinkle(vm.devices()["vm0"]["memaddr"], 128 * MIB, 16)
+    refused(vm)
+    kinds = {row["kind"] for row in table(vm, "obstacles")}
+    assert kinds and kinds <= {"slab", "page-table", "kernel", "reserved"}
+    assert {row["work"]: row["times"] for row in table(vm, "work")}[
+        "remove"] == "0"
+    assert "page dumped because" not in vm.guest.dmesg()
 
 
 def test_unplug_online_named(boot):
@@ -169,8 +184,7 @@ def test_one_line_a_resize(boot):
     vm = boot()
     vm.wait_for_log("0 MiB plugged, as requested")
     before = vm.guest.dmesg().count("virtio_mem virtio")
-    vm.resize_exact(vm0=4 * GIB)
-    vm.resize_exact(vm0=GIB)
-    vm.wait_for("the last one to be told",
-                lambda: "1024 MiB plugged, as requested" in vm.guest.dmesg())
+    for size_mib in (4096, 1024):
+        vm.resize_exact(vm0=size_mib * MIB)
+        vm.wait_for_log(f"{size_mib} MiB plugged, as requested")
     assert vm.guest.dmesg().count("virtio_mem virtio") == before + 2

@@ -5,6 +5,8 @@
  */
 
 #include <linux/bitmap.h>
+#include <linux/instruction_pointer.h>
+#include <linux/lockdep.h>
 #include <linux/math64.h>
 #include <linux/memory.h>
 #include <linux/mm.h>
@@ -100,6 +102,28 @@ static void virtio_mem_unwatch_offlining(struct virtio_mem *vm)
 	flush_signals(current);
 }
 
+/*
+ * The lock is held from one call of the notifier to another.  Meanwhile the
+ * chain of notifiers is locked and unlocked, by this task alone: the hotplug
+ * code is in no other.  To the lock validator it looks as if two locks were
+ * taken in either order, so it is told otherwise.
+ */
+static void virtio_mem_hold_pages(struct virtio_mem *vm)
+{
+	vm->hotplugging = true;
+	mutex_release(&vm->pages.dep_map, _THIS_IP_);
+}
+
+static void virtio_mem_drop_pages(struct virtio_mem *vm)
+{
+	mutex_acquire(&vm->pages.dep_map, 0, 0, _THIS_IP_);
+	vm->hotplugging = false;
+	mutex_unlock(&vm->pages);
+	/* Memory that came online by hand may be what a shrink waits for. */
+	if (current != vm->thread)
+		virtio_mem_wake(vm);
+}
+
 int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 		      void *arg)
 {
@@ -120,11 +144,11 @@ int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 			mutex_unlock(&vm->pages);
 			return notifier_from_errno(-ENODEV);
 		}
-		vm->hotplugging = true;
 		if (action == MEM_GOING_OFFLINE) {
 			virtio_mem_release_unplugged(vm, mn, true);
 			virtio_mem_watch_offlining(vm, mn);
 		}
+		virtio_mem_hold_pages(vm);
 		return NOTIFY_OK;
 	case MEM_ONLINE:
 		chunk->online++;
@@ -147,10 +171,6 @@ int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 	default:
 		return NOTIFY_DONE;
 	}
-	vm->hotplugging = false;
-	mutex_unlock(&vm->pages);
-	/* Memory that came online by hand may be what a shrink waits for. */
-	if (current != vm->thread)
-		virtio_mem_wake(vm);
+	virtio_mem_drop_pages(vm);
 	return NOTIFY_OK;
 }
