@@ -224,6 +224,12 @@ $(STAMP)/linux-%: versions.mk tools/fetch-linux | $(STAMP)/packages-module
 	@tools/fetch-linux $* $(LINUX)-$* $(FETCH)/linux
 	@mkdir -p $(@D) && touch $@
 
+# Our own build of the source, with all that finds mistakes
+$(STAMP)/linux-debug: tools/build-linux configs/linux/debug.config $(STAMP)/linux-tree
+	@echo 'building the debug kernel ...'
+	@tools/build-linux $(LINUX_TREE) configs/linux/debug.config $(LINUX)-debug $(JOBS)
+	@touch $@
+
 .PHONY: module
 module: $(MODULE) ## the driver: build/module/virtio_mem.ko (for the test guest, or KDIR)
 
@@ -256,6 +262,8 @@ $(STAMP)/linux-tree: versions.mk tools/unpack-tree $(LINUX_PATCHES) $(STAMP)/val
 	@tools/unpack-tree $(or $(LINUX_SRC),$(FETCH)/linux-source/usr/src/linux-source-$(LINUX_SERIES).tar.xz) \
 		$(LINUX_TREE) $(LINUX_SERIES)
 	@tools/patch-tree $(LINUX_TREE) $(LINUX_PATCHES)
+	@ln -sfn $(CURDIR)/$(DRIVER_DIR) $(LINUX_TREE)/drivers/virtio/virtio_mem
+	@ln -sf $(CURDIR)/include/uapi/linux/virtio_mem.h $(LINUX_TREE)/include/uapi/linux/
 	@rm -rf $(FETCH)/linux-source/usr
 	@mkdir -p $(@D) && touch $@
 

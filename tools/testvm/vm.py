@@ -83,7 +83,7 @@ class VM(Migration, Snapshot):
     instead of what ACCEL names.
     """
 
-    def __init__(self, name, devices=(), *, memory=GIB, ram=None, nodes=1,
+    def __init__(self, name, devices=(), *, memory=None, ram=None, nodes=1,
                  cpus=2, qemu="ours", machine="q35", guest=True, timeout=240,
                  cmdline="memhp_default_state=online_movable", arguments=(),
                  files=(), incoming=False, accel=None):
@@ -93,7 +93,7 @@ class VM(Migration, Snapshot):
         self.guest = None
         self._with_guest = guest
         self._nodes = nodes
-        self._memory = memory
+        self._memory = memory or paths.GUEST_MIB << 20
         self._ram = ram
         self._cmdline = cmdline
         self._arguments = list(arguments)
