@@ -47,6 +47,9 @@ int do_cache(char **argv);	/* FILE */
 int do_spin(char **argv);	/* CPU */
 int do_spin_end(char **argv);	/* tells the work of each 10 ms, a line each */
 
+/* fail.c */
+int do_write_failing(char **argv);	/* NTH FILE TEXT */
+
 /* transfer.c */
 int do_transfer(char **argv);	/* KIND WHERE BYTES SEED BOUNDARY */
 int do_transferred(char **argv);	/* KIND */

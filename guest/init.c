@@ -7,7 +7,7 @@
  * A command is a line, "VERB ARGUMENTS\n".  The answer is "ok LENGTH\n" or
  * "error LENGTH\n" and LENGTH bytes.  After boot it sends "ready\n" that way.
  * Memory that is held in use is in hold.c, the page cache in cache.c, I/O that
- * goes on in transfer.c, and work in spin.c.
+ * goes on in transfer.c, work in spin.c, and what runs out of memory in fail.c.
  */
 
 #include <dirent.h>
@@ -248,6 +248,7 @@ static const struct verb verbs[] = {
 	{ "read",	1, 1, do_read },
 	{ "write",	2, 2, do_write },
 	{ "write-later", 2, 2, do_write_later },
+	{ "write-failing", 3, 3, do_write_failing },
 	{ "list",	1, 1, do_list },
 	{ "echo",	1, 1, do_echo },
 	{ "load",	1, 2, do_load },

@@ -10,6 +10,9 @@ import pytest
 from testvm import GIB, MIB, VM, Device, paths
 
 
+# Of a kernel that can let things fail: `make check-debug`
+collect_ignore = [] if paths.GUEST_KERNEL == "debug" else ["debug"]
+
 DRIVER = "/sys/bus/virtio/drivers/virtio_mem"
 
 

@@ -87,6 +87,14 @@ class Guest:
         """Begins a write that may not end before something else happens."""
         self.command("write-later", path, text)
 
+    def write_failing(self, nth, path, text):
+        """
+        Writes, and lets the nth allocation that this takes fail.  Returns how
+        many less it took, 0 if one failed, and the errno of the write or 0.
+        """
+        left, error = self.command("write-failing", nth, path, text).split()
+        return int(left), int(error)
+
     def list(self, path):
         names = self.command("list", path).split("\n")
         return sorted(n for n in names if n and not n.startswith("."))

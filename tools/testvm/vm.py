@@ -26,7 +26,8 @@ GIB = 1 << 30
 # What a kernel prints when something is wrong with it.
 WARNINGS = re.compile(
     r"WARNING:|\bBUG\b|Oops|Call Trace|Kernel panic|lockup|blocked for more"
-    r"|possible recursive locking|general protection fault|Bad page state")
+    r"|possible recursive locking|general protection fault|Bad page state"
+    r"|UBSAN:|kmemleak: \d+ new")
 
 # However the test run ends, no QEMU outlives it.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
@@ -104,6 +105,7 @@ class VM(Migration, Snapshot):
         self._machine_type = machine
         self._binary = paths.qemu(qemu)
         self._events = []
+        self._tolerated = []
         paths.LOGS.mkdir(parents=True, exist_ok=True)
         self.console = paths.LOGS / f"{name}.console"
         self._machine = None
@@ -257,6 +259,10 @@ class VM(Migration, Snapshot):
             tail = log[found.start():].splitlines()[:10] + ["..."] + tail
         return "\n".join(tail)
 
+    def tolerate(self, words):
+        """Makes one of the WARNINGS no reason to fail."""
+        self._tolerated.append(words)
+
     def check_clean(self):
         """Raises when the guest's kernel warned of anything."""
         self.check_alive()
@@ -265,8 +271,9 @@ class VM(Migration, Snapshot):
         log = self.console.read_text(errors="replace")
         if self.guest:
             log += self.guest.dmesg()
-        found = WARNINGS.search(log)
-        if found:
+        for found in WARNINGS.finditer(log):
+            if found[0] in self._tolerated:
+                continue
             raise VMError("the guest's kernel complains:\n"
                           + log[max(0, found.start() - 200):][:2000])
 
