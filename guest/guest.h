@@ -34,6 +34,7 @@ int pagemap_read(const void *start, size_t nb_pages, uint64_t *addrs);
 int do_hold(char **argv);	/* NAME BYTES SEED [NODE] */
 int do_fragment(char **argv);	/* NAME BYTES STRIDE; the latter in pages */
 int do_use(char **argv);	/* BYTES */
+int do_blank(char **argv);	/* BYTES */
 int do_verify(char **argv);	/* NAME */
 int do_frames(char **argv);	/* NAME */
 int do_drop(char **argv);	/* NAME */
@@ -42,6 +43,9 @@ int do_pin(char **argv);	/* NAME BYTES [NODE] */
 /* cache.c */
 int do_mount(char **argv);	/* TYPE DEVICE DIRECTORY */
 int do_cache(char **argv);	/* FILE */
+
+/* kcore.c */
+int do_kcore(char **argv);	/* PHYSICAL BYTES */
 
 /* spin.c */
 int do_spin(char **argv);	/* CPU */

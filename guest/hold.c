@@ -5,7 +5,8 @@
  * "hold" fills anonymous memory with a pattern: Linux can move it.  "fragment"
  * uses memory page by page, and keeps only each so many-th page of it.  "pin"
  * makes memory that Linux can't move, by leaving it in a pipe.  All stay until
- * "drop".  "use" fills memory and frees it again.
+ * "drop".  "use" fills memory and frees it again, "blank" looks whether memory
+ * that a program gets is all zeroes.
  */
 
 #define _GNU_SOURCE
@@ -175,6 +176,24 @@ int do_use(char **argv)
 		start[at] = 1;
 	munmap(start, bytes);
 	return answer(true, "%zu", bytes);
+}
+
+int do_blank(char **argv)
+{
+	size_t nb_words = strtoull(argv[0], NULL, 0) / sizeof(uint64_t);
+	size_t bytes = nb_words * sizeof(uint64_t), odd = 0;
+	uint64_t *words = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (words == MAP_FAILED)
+		return answer(false, "%s bytes: %s", argv[0], strerror(errno));
+	for (size_t i = 0; i < nb_words; i += PAGE / sizeof(*words))
+		words[i] = 0;	/* what is only read has no page of its own */
+	for (size_t i = 0; i < nb_words; i++)
+		odd += !!words[i];
+	munmap(words, bytes);
+	return odd ? answer(false, "%zu words are not zero", odd) :
+		     answer(true, "%zu", bytes);
 }
 
 int do_verify(char **argv)

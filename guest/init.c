@@ -10,6 +10,7 @@
  * goes on in transfer.c, work in spin.c, and what runs out of memory in fail.c.
  */
 
+#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -96,8 +97,10 @@ static int do_write_later(char **argv)
 
 	if (pid < 0)
 		return fail("fork");
-	if (!pid)
+	if (!pid) {
+		close_range(3, ~0U, 0);		/* it must not keep pages in pipes */
 		_exit(!!do_write(argv));
+	}
 	return answer(true, "");
 }
 
@@ -257,12 +260,14 @@ static const struct verb verbs[] = {
 	{ "hold",	3, 4, do_hold },
 	{ "fragment",	3, 3, do_fragment },
 	{ "use",	1, 1, do_use },
+	{ "blank",	1, 1, do_blank },
 	{ "verify",	1, 1, do_verify },
 	{ "frames",	1, 1, do_frames },
 	{ "drop",	1, 1, do_drop },
 	{ "pin",	2, 3, do_pin },
 	{ "mount",	3, 3, do_mount },
 	{ "cache",	1, 1, do_cache },
+	{ "kcore",	2, 2, do_kcore },
 	{ "spin",	1, 1, do_spin },
 	{ "spin-end",	0, 0, do_spin_end },
 	{ "await-total", 1, 1, do_await_total },

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["docs/conformance.md", "docs/threat-model.md"]
 NAME = re.compile(r"`(test_\w+|\w+(?:-\w+){2,})`")
-RULE = re.compile(r"^\*\*(D\d\d)\*\*")
+RULE = re.compile(r"^\*\*([DG]\d\d)\*\*")
 
 
 def all_names():

@@ -3,8 +3,9 @@
  *
  * Every field of its configuration space is a property that takes any value at
  * any time, and so is its answer to each type of request.  Left alone it is
- * sane, with a bit for each block, and counts what it was asked.  Its memory is
- * RAM all the time, also where nothing is plugged: a lie crashes no guest.
+ * sane, with a bit for each block, and counts and keeps what it was asked.  Its
+ * memory is RAM all the time, also where nothing is plugged: a lie crashes no
+ * guest.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -39,7 +40,7 @@ typedef struct OddAnswer {
     uint16_t type;
     uint16_t state;
     uint32_t cut;       /* bytes to leave out at the end */
-    bool owe;           /* say nothing, until another answer is set */
+    bool owe;           /* ... but nothing, until another answer is set */
     /* Afterwards: harm the ring; @id is that of the descriptor. */
     void (*harm)(VirtIODevice *vdev, uint32_t id);
 } OddAnswer;
@@ -75,12 +76,18 @@ struct VirtIOMEMOdd {
     uint64_t odd_for;
     uint64_t nb_seen;               /* of those that might get odd ones */
 
+    uint64_t fill;                  /* byte in all that drivers must ignore */
+
     uint64_t nb_requests[NB_TYPES];
     uint64_t nb_wrong;              /* requests that broke the protocol */
+    uint64_t nb_config_writes;
+    GString *log;                   /* of all requests, a line each */
 
     VirtQueue *vq;
     VirtQueueElement *owed;         /* a request that has no answer yet */
     uint16_t owed_type;
+    bool owed_done;                 /* it was obeyed; the answer is owed_resp */
+    struct virtio_mem_resp owed_resp;
 };
 
 /* What a sane device does */
@@ -226,34 +233,72 @@ static const OddAnswer odd_answers[] = {
     { "empty", .cut = sizeof(struct virtio_mem_resp) },
     { "short", .cut = sizeof(struct virtio_mem_resp) - 1 },
     { "none", .owe = true },
+    { "late", .obey = true, .owe = true },
     { "twice", .obey = true, .harm = odd_twice },
     { "foreign", .obey = true, .harm = odd_foreign },
     { "jump", .obey = true, .harm = odd_jump },
     { "needs-reset", .obey = true, .harm = odd_need_reset },
 };
 
-static void odd_answer(VirtIOMEMOdd *s, VirtQueueElement *elem,
-                       const OddAnswer *answer)
+static void odd_think(VirtIOMEMOdd *s, const struct virtio_mem_req *req,
+                      const OddAnswer *answer, struct virtio_mem_resp *resp)
+{
+    uint16_t type = answer->type, state = answer->state;
+
+    if (answer->obey) {
+        type = odd_obey(s, req, &state);
+    }
+    memset(resp, s->fill, sizeof(*resp));
+    resp->type = cpu_to_le16(answer->say ? answer->type : type);
+    if (le16_to_cpu(req->type) == VIRTIO_MEM_REQ_STATE) {
+        resp->u.state.state = cpu_to_le16(answer->say ? answer->state : state);
+    }
+}
+
+static void odd_say(VirtIOMEMOdd *s, VirtQueueElement *elem,
+                    const OddAnswer *answer,
+                    const struct virtio_mem_resp *resp)
 {
     VirtIODevice *vdev = VIRTIO_DEVICE(s);
-    uint16_t type = answer->type, state = answer->state;
-    struct virtio_mem_resp resp = { };
-    uint32_t len = sizeof(resp) - answer->cut;
-    struct virtio_mem_req req = { };
+    uint32_t len = sizeof(*resp) - answer->cut;
 
-    iov_to_buf(elem->out_sg, elem->out_num, 0, &req, sizeof(req));
-    if (answer->obey) {
-        type = odd_obey(s, &req, &state);
-    }
-    resp.type = cpu_to_le16(answer->say ? answer->type : type);
-    resp.u.state.state = cpu_to_le16(answer->say ? answer->state : state);
-    iov_from_buf(elem->in_sg, elem->in_num, 0, &resp, len);
+    iov_from_buf(elem->in_sg, elem->in_num, 0, resp, len);
     virtqueue_push(s->vq, elem, len);
     if (answer->harm) {
         answer->harm(vdev, elem->index);
     }
     virtio_notify(vdev, s->vq);
     g_free(elem);
+}
+
+static void odd_read(const VirtQueueElement *elem, struct virtio_mem_req *req)
+{
+    memset(req, 0xff, sizeof(*req));
+    iov_to_buf(elem->out_sg, elem->out_num, 0, req, sizeof(*req));
+}
+
+/* Keeps the request until odd_settle(), but may do now what it asks for. */
+static void odd_owe(VirtIOMEMOdd *s, VirtQueueElement *elem,
+                    const struct virtio_mem_req *req, const OddAnswer *answer)
+{
+    s->owed = elem;
+    s->owed_type = le16_to_cpu(req->type);
+    s->owed_done = answer->obey;
+    if (s->owed_done) {
+        odd_think(s, req, answer, &s->owed_resp);
+    }
+}
+
+static void odd_settle(VirtIOMEMOdd *s, const OddAnswer *answer)
+{
+    VirtQueueElement *elem = g_steal_pointer(&s->owed);
+    struct virtio_mem_req req;
+
+    if (!s->owed_done) {
+        odd_read(elem, &req);
+        odd_think(s, &req, answer, &s->owed_resp);
+    }
+    odd_say(s, elem, answer, &s->owed_resp);
 }
 
 static const OddAnswer *odd_choose(VirtIOMEMOdd *s, uint16_t type)
@@ -268,26 +313,42 @@ static const OddAnswer *odd_choose(VirtIOMEMOdd *s, uint16_t type)
            odd_answers : s->answer[type];
 }
 
+static void odd_note(VirtIOMEMOdd *s, const struct virtio_mem_req *req)
+{
+    static const char *const names[] = {
+        [VIRTIO_MEM_REQ_PLUG] = "plug",
+        [VIRTIO_MEM_REQ_UNPLUG] = "unplug",
+        [VIRTIO_MEM_REQ_UNPLUG_ALL] = "unplug-all",
+        [VIRTIO_MEM_REQ_STATE] = "state",
+    };
+    uint16_t type = le16_to_cpu(req->type);
+
+    if (type < NB_TYPES) {
+        s->nb_requests[type]++;
+    }
+    g_string_append_printf(s->log, "%s 0x%" PRIx64 " %u\n",
+                           type < NB_TYPES ? names[type] : "unknown",
+                           le64_to_cpu(req->u.plug.addr),
+                           le16_to_cpu(req->u.plug.nb_blocks));
+}
+
 static void odd_handle_output(VirtIODevice *vdev, VirtQueue *vq)
 {
     VirtIOMEMOdd *s = VIRTIO_MEM_ODD(vdev);
+    struct virtio_mem_resp resp;
+    struct virtio_mem_req req;
     const OddAnswer *answer;
     VirtQueueElement *elem;
-    uint16_t type;
 
     while (!s->owed && (elem = virtqueue_pop(vq, sizeof(*elem)))) {
-        type = UINT16_MAX;
-        iov_to_buf(elem->out_sg, elem->out_num, 0, &type, sizeof(type));
-        type = le16_to_cpu(type);
-        if (type < NB_TYPES) {
-            s->nb_requests[type]++;
-        }
-        answer = odd_choose(s, type);
+        odd_read(elem, &req);
+        odd_note(s, &req);
+        answer = odd_choose(s, le16_to_cpu(req.type));
         if (answer->owe) {
-            s->owed = elem;
-            s->owed_type = type;
+            odd_owe(s, elem, &req, answer);
         } else {
-            odd_answer(s, elem, answer);
+            odd_think(s, &req, answer, &resp);
+            odd_say(s, elem, answer, &resp);
         }
     }
 }
@@ -322,6 +383,9 @@ static const OddProperty odd_numbers[] = {
     NUMBER("nb-unplug-all", nb_requests[VIRTIO_MEM_REQ_UNPLUG_ALL]),
     NUMBER("nb-state", nb_requests[VIRTIO_MEM_REQ_STATE]),
     NUMBER("nb-wrong", nb_wrong),
+    NUMBER("nb-config-writes", nb_config_writes),
+    NUMBER("fill", fill),
+    NUMBER("driver-features", parent_obj.guest_features),
 };
 
 static const OddProperty odd_words[] = {
@@ -353,12 +417,9 @@ static void odd_set_number(Object *obj, Visitor *v, const char *name,
 /* What is owed gets the new answer at once. */
 static void odd_begin(VirtIOMEMOdd *s)
 {
-    VirtQueueElement *elem = s->owed;
-
     s->nb_seen = 0;
-    if (elem && !s->answer[s->owed_type]->owe) {
-        s->owed = NULL;
-        odd_answer(s, elem, s->answer[s->owed_type]);
+    if (s->owed && !s->answer[s->owed_type]->owe) {
+        odd_settle(s, s->answer[s->owed_type]);
         odd_handle_output(VIRTIO_DEVICE(s), s->vq);
     }
 }
@@ -383,6 +444,11 @@ static void odd_set_answer(Object *obj, Visitor *v, const char *name,
     error_setg(errp, "'%s' is no answer", word);
 }
 
+static char *odd_get_log(Object *obj, Error **errp)
+{
+    return g_strdup(VIRTIO_MEM_ODD(obj)->log->str);
+}
+
 /* The device */
 
 static void odd_get_config(VirtIODevice *vdev, uint8_t *data)
@@ -390,6 +456,7 @@ static void odd_get_config(VirtIODevice *vdev, uint8_t *data)
     const VirtIOMEMOdd *s = VIRTIO_MEM_ODD(vdev);
     struct virtio_mem_config *config = (void *)data;
 
+    memset(config, s->fill, sizeof(*config));
     config->block_size = cpu_to_le64(s->block_size);
     config->node_id = cpu_to_le16(s->node_id);
     config->addr = cpu_to_le64(s->addr);
@@ -397,6 +464,11 @@ static void odd_get_config(VirtIODevice *vdev, uint8_t *data)
     config->usable_region_size = cpu_to_le64(s->usable_size);
     config->plugged_size = cpu_to_le64(s->plugged_size);
     config->requested_size = cpu_to_le64(s->requested_size);
+}
+
+static void odd_set_config(VirtIODevice *vdev, const uint8_t *data)
+{
+    VIRTIO_MEM_ODD(vdev)->nb_config_writes++;
 }
 
 static uint64_t odd_get_features(VirtIODevice *vdev, uint64_t features,
@@ -484,9 +556,15 @@ static void odd_instance_init(Object *obj)
     s->queues = 1;
     s->queue_size = 128;
     s->odd_for = UINT64_MAX;
+    s->log = g_string_new(NULL);
     for (int i = 0; i < NB_TYPES; i++) {
         s->answer[i] = odd_answers;
     }
+}
+
+static void odd_instance_finalize(Object *obj)
+{
+    g_string_free(VIRTIO_MEM_ODD(obj)->log, true);
 }
 
 static const VMStateDescription odd_vmstate = {
@@ -514,11 +592,13 @@ static void odd_class_init(ObjectClass *klass, void *data)
                                   odd_set_answer, NULL,
                                   (void *)&odd_words[i]);
     }
+    object_class_property_add_str(klass, "log", odd_get_log, NULL);
     device_class_set_props(dc, odd_properties);
     dc->vmsd = &odd_vmstate;
     vdc->realize = odd_realize;
     vdc->unrealize = odd_unrealize;
     vdc->get_config = odd_get_config;
+    vdc->set_config = odd_set_config;
     vdc->get_features = odd_get_features;
     vdc->set_status = odd_set_status;
     vdc->reset = odd_reset;
@@ -530,6 +610,7 @@ static const TypeInfo odd_types[] = {
         .parent = TYPE_VIRTIO_DEVICE,
         .instance_size = sizeof(VirtIOMEMOdd),
         .instance_init = odd_instance_init,
+        .instance_finalize = odd_instance_finalize,
         .class_init = odd_class_init,
     },
 };

@@ -33,6 +33,7 @@ class OddDevice:
     options: dict = field(default_factory=dict)
     size: int = GIB
     memory: bool = True
+    backend: str = "memory-backend-ram,reserve=off"
 
     @property
     def slot(self):
@@ -49,8 +50,8 @@ class OddDevice:
         backend = []
         if self.memory:
             props["memdev"] = f"{self.id}-mem"
-            backend = ["-object", "memory-backend-ram,reserve=off,"
-                       f"id={self.id}-mem,size={self.size}"]
+            backend = ["-object", f"{self.backend},id={self.id}-mem,"
+                                  f"size={self.size}"]
         props.update(self.options)
         text = ",".join(f"{key}={value}" for key, value in props.items())
         return [*backend, "-device", f"virtio-mem-odd-pci,{text}"]
@@ -82,6 +83,24 @@ class Odd:
         """How many came, of all types."""
         return sum(self.get(name) for name in
                    ("nb-plug", "nb-unplug", "nb-unplug-all", "nb-state"))
+
+    def log(self):
+        """All requests that came: (type, address, number of blocks)."""
+        words = [line.split() for line in self.get("log").splitlines()]
+        return [(kind, int(address, 0), int(number))
+                for kind, address, number in words]
+
+    def debugfs(self, name):
+        """What the driver tells of the device in this file."""
+        return self.vm.guest.read(f"/sys/kernel/debug/virtio_mem/{self.name}/"
+                                  f"{name}")
+
+    def work(self, kind):
+        """How often the driver has done this work, or tried to."""
+        for line in self.debugfs("work").splitlines():
+            if line.split()[0] == kind:
+                return int(line.split()[1])
+        raise LookupError(kind)
 
     def lines(self):
         """What the driver said about the device, and not Linux."""

@@ -6,10 +6,14 @@ import pytest
 import named_tests
 
 
-@pytest.mark.parametrize("number", range(1, 51))
-def test_rule_has_a_test(number):
-    """Find the tests of each device rule, or the reason why it has none."""
-    lines = named_tests.rules()[f"D{number:02}"]
+RULES = ([f"D{number:02}" for number in range(1, 51)]
+         + [f"G{number:02}" for number in range(1, 22)])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rule_has_a_test(rule):
+    """Find the tests of each rule, or the reason why it has none."""
+    lines = named_tests.rules()[rule]
     assert lines
     for line in lines:
         assert named_tests.NAME.search(line) or line.startswith("- no test: ")

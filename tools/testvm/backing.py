@@ -6,6 +6,7 @@ file that a backend was given.  Extents are (start, end) in bytes, in order.
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 
 
@@ -38,6 +39,23 @@ def populated(path):
         return extents
     finally:
         os.close(fd)
+
+
+def punch(path, extent):
+    """Makes a hole of an extent, whatever is there."""
+    start, end = extent
+    subprocess.run(["fallocate", "--punch-hole", "--offset", str(start),
+                    "--length", str(end - start), path], check=True)
+
+
+def scribble(path, extent):
+    """Fills an extent with what nobody has put there."""
+    start, end = extent
+    chunk = b"\xa5" * (1 << 20)
+    fd = os.open(path, os.O_WRONLY)
+    for place in range(start, end, len(chunk)):
+        os.pwrite(fd, chunk[:end - place], place)
+    os.close(fd)
 
 
 def total(extents):

@@ -190,6 +190,10 @@ class Guest:
         """Fills memory, and frees it again."""
         self.command("use", size)
 
+    def check_blank(self, size):
+        """Raises when a program gets memory that is not all zeroes."""
+        self.command("blank", size)
+
     def drop(self, name):
         """Ends hold(), fragment() or pin()."""
         self.command("drop", name)
@@ -200,6 +204,13 @@ class Guest:
     def cache(self, path):
         """Reads a file, and leaves it in the page cache; its bytes."""
         return int(self.command("cache", path))
+
+    def read_kcore(self, address, size):
+        """
+        Reads physical memory by way of /proc/kcore; how many bytes of it the
+        kernel has as RAM.
+        """
+        return int(self.command("kcore", hex(address), size))
 
     def spin(self, cpu):
         """Begins to work on one CPU, and to count it."""

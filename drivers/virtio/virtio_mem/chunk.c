@@ -157,9 +157,9 @@ int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk)
 	if (!rc) {
 		__module_get(THIS_MODULE);
 		virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_ADDED);
-	} else {
-		pr_warn_ratelimited("cannot add memory at 0x%llx: %d\n",
-				    virtio_mem_chunk_addr(vm, chunk), rc);
+	} else if (vm->reported > 0) {	/* once a resize */
+		pr_warn("cannot add memory at 0x%llx: %d\n",
+			virtio_mem_chunk_addr(vm, chunk), rc);
 	}
 	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_ADD, since, !rc);
 	virtio_mem_end_hotplug(vm);
