@@ -236,7 +236,7 @@ module: $(MODULE) ## the driver: build/module/virtio_mem.ko (for the test guest,
 # $(call build-module,DIR,KDIR,KBUILD,SOURCES)
 build-module = mkdir -p $(1) && cp $(3) $(1)/Kbuild && \
 	find $(1) -type l -delete && ln -s $(addprefix $(CURDIR)/,$(4)) $(1)/ && \
-	{ $(MAKE) -s -C $(2) M=$(CURDIR)/$(1) VIRTIO_MEM=$(CURDIR) W=1 modules \
+	{ MAKEFLAGS= $(MAKE) -s -C $(2) M=$(CURDIR)/$(1) VIRTIO_MEM=$(CURDIR) W=1 modules \
 		>$(1).log 2>&1 || { cat $(1).log >&2; exit 1; }; } && \
 	! grep -n 'warning:' $(1).log >&2
 
