@@ -61,6 +61,8 @@ MODULE       := $(B)/module/virtio_mem.ko
 DRIVER_DIR   := drivers/virtio/virtio_mem
 DRIVER       := $(wildcard $(DRIVER_DIR)/*.[ch] $(DRIVER_DIR)/Makefile) \
                 include/uapi/linux/virtio_mem.h
+DEB          := $(B)/deb/virtio-mem-dkms_$(VERSION)_all.deb
+DEB_TREE     := $(B)/deb/tree
 LINUX_PATCHES := $(sort $(wildcard patches/linux/*.patch))
 
 # Debian packages, by what needs them
@@ -69,6 +71,7 @@ PKG_QEMU     := gcc make patch xz-utils pkg-config ninja-build python3-venv \
                 libnuma-dev libslirp-dev libseccomp-dev seabios \
                 qemu-system-data ipxe-qemu
 PKG_MODULE   := gcc make xz-utils libelf-dev dwarves
+PKG_DEB      := dpkg-dev debhelper dh-dkms
 PKG_GUEST    := gcc libc6-dev cpio gzip xz-utils
 PKG_RUN      := python3
 PKG_DEMO     := python3-rich
@@ -228,8 +231,9 @@ module: $(MODULE) ## the driver: build/module/virtio_mem.ko (for the test guest,
 # $(call build-module,DIR,KDIR)
 build-module = mkdir -p $(1) && cp tools/module.kbuild $(1)/Kbuild && \
 	find $(1) -type l -delete && ln -s $(CURDIR)/$(DRIVER_DIR)/*.[ch] $(1)/ && \
-	{ $(MAKE) -s -C $(2) M=$(CURDIR)/$(1) VIRTIO_MEM=$(CURDIR) W=1 modules \
-		>$(1).log 2>&1 || { cat $(1).log >&2; exit 1; }; } && \
+	{ $(MAKE) -s -C $(2) M=$(CURDIR)/$(1) VIRTIO_MEM=$(CURDIR) \
+		VIRTIO_MEM_VERSION=$(VERSION) W=1 modules >$(1).log 2>&1 || \
+		{ cat $(1).log >&2; exit 1; }; } && \
 	! grep -n 'warning:' $(1).log >&2
 
 $(MODULE): $(DRIVER) $(STAMP)/value-KDIR tools/module.kbuild \
@@ -239,6 +243,19 @@ $(MODULE): $(DRIVER) $(STAMP)/value-KDIR tools/module.kbuild \
 
 $(B)/module-%/virtio_mem.ko: $(DRIVER) tools/module.kbuild $(STAMP)/linux-%
 	@$(call build-module,$(@D),$(CURDIR)/$(LINUX)-$*/headers)
+
+.PHONY: deb
+deb: $(DEB) ## the driver as a DKMS package: build/deb/virtio-mem-dkms_VERSION_all.deb
+
+$(DEB): $(DRIVER) tools/module.kbuild versions.mk \
+		$(wildcard packaging/debian/* packaging/debian/source/*) \
+		| $(STAMP)/packages-deb
+	@rm -rf $(@D) && mkdir -p $(DEB_TREE)
+	@cp -r packaging/debian $(DEB_TREE)/ && cp --parents $(DRIVER) $(DEB_TREE)/
+	@cp tools/module.kbuild $(DEB_TREE)/$(DRIVER_DIR)/Kbuild
+	@sed -i 's/#LINUX_MIN#/$(LINUX_MIN)/' $(DEB_TREE)/debian/*.dkms
+	@cd $(DEB_TREE) && dpkg-buildpackage -b -us -uc >../deb.log 2>&1 || \
+		{ cat ../deb.log >&2; exit 1; }
 
 .PHONY: linux-src
 linux-src: $(STAMP)/linux-tree ## the kernel's source, for its checkpatch and in-tree builds

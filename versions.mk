@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What the project is built on.  Versions and suites stand here and nowhere else.
 
+# The project's own version: that of the newest entry of its Debian package.
+VERSION          := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
+
 # QEMU: the source package of this series, from this suite.
 QEMU_SERIES      := 10.0
 QEMU_SUITE       := trixie
