@@ -79,7 +79,8 @@ PKG_BENCH    := e2fsprogs
 PKG_COVERAGE := gcovr
 PKG_FUZZ     := clang libclang-rt-dev llvm
 PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich makedumpfile \
-                python3-pyelftools qemu-system-x86 perl git flex bison bc
+                python3-pyelftools qemu-system-x86 perl git flex bison bc \
+                mmdebstrap
 
 export PYTHONPATH := $(CURDIR)/$(QEMU_TREE)/python:$(CURDIR)/tools
 
@@ -304,7 +305,7 @@ demo: qemu guest | $(STAMP)/packages-demo ## watch a guest grow and shrink
 	@$(PYTHON) -m demo $(DEMO)
 
 .PHONY: check
-check: qemu qemu-stock guest linux-src | $(STAMP)/packages-check ## all tests; the last line counts them
+check: qemu qemu-stock guest linux-src deb | $(STAMP)/packages-check ## all tests; the last line counts them
 	@$(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) --dist loadgroup $(TESTS)
 
 .PHONY: check-others
@@ -322,7 +323,7 @@ $(COV_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) \
 	@touch $@
 
 .PHONY: coverage
-coverage: qemu qemu-stock guest linux-src $(COV_BUILD)/build.ninja | $(STAMP)/packages-check $(STAMP)/packages-coverage ## which lines and branches of the device `make check` runs
+coverage: qemu qemu-stock guest linux-src deb $(COV_BUILD)/build.ninja | $(STAMP)/packages-check $(STAMP)/packages-coverage ## which lines and branches of the device `make check` runs
 	@$(PYENV) tools/ninja-build 'QEMU for coverage' $(B)/qemu-coverage.log $(COV_BUILD) \
 		-j $(JOBS) $(TEST_PROGRAMS) storage-daemon/qemu-storage-daemon
 	@tools/coverage $(COV_BUILD) $(TESTS)

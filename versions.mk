@@ -17,6 +17,11 @@ LINUX_MIN        := 6.1
 # Test guests run these kernels of the running distribution as well.
 LINUX_OTHERS     := 6.1
 
+# The driver's Debian package is tried in systems of these suites, with the
+# newest kernel of each: the oldest release that has a kernel for it, and the
+# suite with the newest kernel of all.
+PACKAGE_SUITES   := bookworm trixie-backports
+
 # QEMU's build needs this Meson; an older distribution takes it from this suite.
 MESON_MIN        := 1.5.0
 MESON_SUITE      := bookworm-backports
