@@ -63,6 +63,8 @@ DRIVER_CODE  := $(wildcard $(DRIVER_DIR)/*.[ch])
 DRIVER       := $(DRIVER_CODE) $(DRIVER_DIR)/Makefile \
                 include/uapi/linux/virtio_mem.h
 TEST_MODULES := $(wildcard guest/modules/*.c)
+DEB          := $(B)/deb/virtio-mem-dkms_$(VERSION)_all.deb
+DEB_TREE     := $(B)/deb/tree
 LINUX_PATCHES := $(sort $(wildcard patches/linux/*.patch))
 
 # Debian packages, by what needs them
@@ -71,6 +73,7 @@ PKG_QEMU     := gcc make patch xz-utils pkg-config ninja-build python3-venv \
                 libnuma-dev libslirp-dev libseccomp-dev seabios \
                 qemu-system-data ipxe-qemu
 PKG_MODULE   := gcc make xz-utils libelf-dev dwarves
+PKG_DEB      := dpkg-dev debhelper dh-dkms
 PKG_GUEST    := gcc libc6-dev cpio gzip xz-utils
 PKG_RUN      := python3
 PKG_DEMO     := python3-rich
@@ -78,7 +81,8 @@ PKG_BENCH    := e2fsprogs
 PKG_COVERAGE := gcovr
 PKG_FUZZ     := clang libclang-rt-dev llvm
 PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich makedumpfile \
-                python3-pyelftools qemu-system-x86 perl git flex bison bc
+                python3-pyelftools qemu-system-x86 perl git flex bison bc \
+                mmdebstrap
 
 export PYTHONPATH := $(CURDIR)/$(QEMU_TREE)/python:$(CURDIR)/tools
 
@@ -236,8 +240,9 @@ module: $(MODULE) ## the driver: build/module/virtio_mem.ko (for the test guest,
 # $(call build-module,DIR,KDIR,KBUILD,SOURCES)
 build-module = mkdir -p $(1) && cp $(3) $(1)/Kbuild && \
 	find $(1) -type l -delete && ln -s $(addprefix $(CURDIR)/,$(4)) $(1)/ && \
-	{ MAKEFLAGS= $(MAKE) -s -C $(2) M=$(CURDIR)/$(1) VIRTIO_MEM=$(CURDIR) W=1 modules \
-		>$(1).log 2>&1 || { cat $(1).log >&2; exit 1; }; } && \
+	{ MAKEFLAGS= $(MAKE) -s -C $(2) M=$(CURDIR)/$(1) VIRTIO_MEM=$(CURDIR) \
+		VIRTIO_MEM_VERSION=$(VERSION) W=1 modules >$(1).log 2>&1 || \
+		{ cat $(1).log >&2; exit 1; }; } && \
 	! grep -n 'warning:' $(1).log >&2
 
 $(MODULE): $(DRIVER) $(STAMP)/value-KDIR tools/module.kbuild \
@@ -247,6 +252,19 @@ $(MODULE): $(DRIVER) $(STAMP)/value-KDIR tools/module.kbuild \
 
 $(B)/module-%/virtio_mem.ko: $(DRIVER) tools/module.kbuild $(STAMP)/linux-%
 	@$(call build-module,$(@D),$(CURDIR)/$(LINUX)-$*/headers,tools/module.kbuild,$(DRIVER_CODE))
+
+.PHONY: deb
+deb: $(DEB) ## the driver as a DKMS package: build/deb/virtio-mem-dkms_VERSION_all.deb
+
+$(DEB): $(DRIVER) tools/module.kbuild versions.mk \
+		$(wildcard packaging/debian/* packaging/debian/source/*) \
+		| $(STAMP)/packages-deb
+	@rm -rf $(@D) && mkdir -p $(DEB_TREE)
+	@cp -r packaging/debian $(DEB_TREE)/ && cp --parents $(DRIVER) $(DEB_TREE)/
+	@cp tools/module.kbuild $(DEB_TREE)/$(DRIVER_DIR)/Kbuild
+	@sed -i 's/#LINUX_MIN#/$(LINUX_MIN)/' $(DEB_TREE)/debian/*.dkms
+	@cd $(DEB_TREE) && dpkg-buildpackage -b -us -uc >../deb.log 2>&1 || \
+		{ cat ../deb.log >&2; exit 1; }
 
 .PHONY: linux-src
 linux-src: $(STAMP)/linux-tree ## the kernel's source, for its checkpatch and in-tree builds
@@ -304,7 +322,7 @@ demo: qemu guest | $(STAMP)/packages-demo ## watch a guest grow and shrink
 	@$(PYTHON) -m demo $(DEMO)
 
 .PHONY: check
-check: qemu qemu-stock guest linux-src | $(STAMP)/packages-check ## all tests; the last line counts them
+check: qemu qemu-stock guest linux-src deb | $(STAMP)/packages-check ## all tests; the last line counts them
 	@$(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) --dist loadgroup $(TESTS)
 
 .PHONY: check-others
@@ -322,7 +340,7 @@ $(COV_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) \
 	@touch $@
 
 .PHONY: coverage
-coverage: qemu qemu-stock guest linux-src $(COV_BUILD)/build.ninja | $(STAMP)/packages-check $(STAMP)/packages-coverage ## which lines and branches of the device `make check` runs
+coverage: qemu qemu-stock guest linux-src deb $(COV_BUILD)/build.ninja | $(STAMP)/packages-check $(STAMP)/packages-coverage ## which lines and branches of the device `make check` runs
 	@$(PYENV) tools/ninja-build 'QEMU for coverage' $(B)/qemu-coverage.log $(COV_BUILD) \
 		-j $(JOBS) $(TEST_PROGRAMS) storage-daemon/qemu-storage-daemon
 	@tools/coverage $(COV_BUILD) $(TESTS)

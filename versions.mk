@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What the project is built on.  Versions and suites stand here and nowhere else.
 
+# The project's own version: that of the newest entry of its Debian package.
+VERSION          := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
+
 # QEMU: the source package of this series, from this suite.
 QEMU_SERIES      := 10.0
 QEMU_SUITE       := trixie
@@ -13,6 +16,11 @@ LINUX_MIN        := 6.1
 
 # Test guests run these kernels of the running distribution as well.
 LINUX_OTHERS     := 6.1
+
+# The driver's Debian package is tried in systems of these suites, with the
+# newest kernel of each: the oldest release that has a kernel for it, and the
+# suite with the newest kernel of all.
+PACKAGE_SUITES   := bookworm trixie-backports
 
 # QEMU's build needs this Meson; an older distribution takes it from this suite.
 MESON_MIN        := 1.5.0

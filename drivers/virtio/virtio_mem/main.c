@@ -199,3 +199,6 @@ module_exit(virtio_mem_exit);
 
 MODULE_DESCRIPTION("Memory that the hypervisor resizes");
 MODULE_LICENSE("GPL");
+#ifdef VIRTIO_MEM_VERSION	/* built outside a kernel's tree */
+MODULE_VERSION(VIRTIO_MEM_VERSION);
+#endif
