@@ -142,13 +142,14 @@ int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
 	return rc;
 }
 
-int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk)
+static int virtio_mem_try_add(struct virtio_mem *vm, unsigned long chunk)
 {
 	ktime_t since = ktime_get();
 	int rc;
 
 	if (!virtio_mem_begin_hotplug(vm))
 		return -EINTR;
+	vm->online_failed = false;
 	rc = add_memory_driver_managed(vm->mgid,
 				       virtio_mem_chunk_addr(vm, chunk),
 				       vm->chunk_size,
@@ -185,6 +186,19 @@ int virtio_mem_remove_chunk(struct virtio_mem *vm, unsigned long chunk)
 	}
 	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_REMOVE, since, !rc);
 	virtio_mem_end_hotplug(vm);
+	return rc;
+}
+
+/*
+ * Memory that should come online by itself and could not is taken back: unlike
+ * the kernel, the driver tries again.  Returns 0 or a negative error.
+ */
+int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk)
+{
+	int rc = virtio_mem_try_add(vm, chunk);
+
+	if (!rc && vm->online_failed && !virtio_mem_remove_chunk(vm, chunk))
+		rc = -ECANCELED;
 	return rc;
 }
 

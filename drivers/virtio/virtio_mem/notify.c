@@ -160,6 +160,8 @@ int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 		break;
 	case MEM_CANCEL_ONLINE:
 	case MEM_CANCEL_OFFLINE:
+		if (action == MEM_CANCEL_ONLINE && current == vm->thread)
+			vm->online_failed = true;
 		/* Another notifier may have refused before it was our turn. */
 		if (!vm->hotplugging)
 			return NOTIFY_DONE;

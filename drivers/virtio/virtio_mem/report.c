@@ -47,6 +47,8 @@ const char *virtio_mem_reason(int rc)
 		return "the device is broken";
 	case -ETIMEDOUT:
 		return "the device does not answer";
+	case -ECANCELED:
+		return "Linux could not online it";
 	case -EEXIST:
 	case -ENOSPC:
 		return "no room to add memory";

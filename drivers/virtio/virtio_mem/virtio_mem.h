@@ -224,6 +224,7 @@ struct virtio_mem {
 	int reported;			/* how this resize ended; 1: not yet */
 	int result;			/* of the last attempt; 1: none yet */
 	bool again;			/* another pass has to follow this one */
+	bool online_failed;		/* what was added last did not come online */
 	bool settled;			/* the device agrees with the map */
 	bool kept;			/* left behind, it has the module's reference */
 	bool broken;			/* nothing but a reset helps the device */
