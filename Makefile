@@ -361,7 +361,19 @@ mutate: qemu qemu-stock guest $(MUTATE_BUILD)/build.ninja | $(STAMP)/packages-ch
 		-j $(JOBS) $(TEST_PROGRAMS)
 	@PATH=$(PYTOOLS)/bin:$$PATH \
 		PYTHONPATH=$(PYTOOLS)/lib/python3/dist-packages:$$PYTHONPATH \
-		tools/mutate $(MUTATE_TREE) $(MUTATE_BUILD) $(FAULTS)
+		tools/mutate device $(MUTATE_TREE) $(MUTATE_BUILD) $(FAULTS)
+
+# Guests whose driver has a fault
+$(STAMP)/linux-mutate: $(STAMP)/linux
+	@ln -sfn linux $(LINUX)-mutate && touch $@
+
+$(STAMP)/linux-mutate-debug: $(STAMP)/linux-debug
+	@ln -sfn linux-debug $(LINUX)-mutate-debug && touch $@
+
+.PHONY: mutate-driver
+mutate-driver: qemu qemu-stock $(STAMP)/linux-mutate $(STAMP)/linux-mutate-debug | $(STAMP)/packages-check ## the same for the driver
+	@rm -rf $(B)/driver-mutate && cp -r $(DRIVER_DIR) $(B)/driver-mutate
+	@tools/mutate driver $(B)/driver-mutate . $(FAULTS)
 
 $(FUZZ_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) tools/cc-fuzz \
 		$(STAMP)/value-FUZZ_OPTIONS | $(STAMP)/packages-qemu $(STAMP)/packages-fuzz

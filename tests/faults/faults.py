@@ -2,7 +2,8 @@
 """
 Small faults that the tests of the device must find: `make mutate` builds the
 device with one at a time.  Each is a piece of our source, and what it becomes;
-the piece stands in its file just once.
+the piece stands in its file just once.  Those of the driver are in
+driver_faults.py.
 """
 
 from dataclasses import dataclass
@@ -14,12 +15,16 @@ QTEST = "tests/qtest/test_model.py tests/qtest"
 
 @dataclass(frozen=True)
 class Fault:
-    """`tests` are pytest's arguments: where a test is expected to fail."""
+    """
+    `tests` are pytest's arguments: where a test is expected to fail.  `kernel`
+    is "debug" where only that guest notices.
+    """
     name: str
     file: str
     old: str
     new: str
     tests: str = QTEST
+    kernel: str = ""
 
 
 def request(name, old, new, tests=QTEST):

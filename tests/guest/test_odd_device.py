@@ -254,6 +254,17 @@ def test_refused(refused, name):
     assert odd.requests() == 0
 
 
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_again(refused, name):
+    """Refuse it in the same words when it is bound once more."""
+    vm, devices = refused
+    odd = Odd(vm, devices[name], since_boot=True)
+    before = odd.lines()
+    with pytest.raises(GuestError):
+        odd.bind()
+    assert odd.lines() == before + before[:1]
+
+
 def test_unload_with_refused_devices(refused):
     """Unload and load beside refused devices; the sane one works."""
     vm, _ = refused

@@ -12,12 +12,13 @@ QEMU = QEMU_BUILD / "qemu-system-x86_64"
 STOCK = BUILD / "qemu-stock" / "qemu-system-x86_64"
 STORAGE_DAEMON = QEMU_BUILD / "storage-daemon" / "qemu-storage-daemon"
 # GUEST_KERNEL in the environment names another kernel than the usual one.
-GUEST_KERNEL = os.environ.get("GUEST_KERNEL")
+GUEST_KERNEL = os.environ.get("GUEST_KERNEL", "")
+HAS_DEBUG_KERNEL = GUEST_KERNEL.endswith("debug")
 _GUEST = BUILD / "-".join(filter(None, ["guest", GUEST_KERNEL]))
 KERNEL = _GUEST / "vmlinuz"
 INITRD = _GUEST / "initrd"
 # At boot, in MiB.  KASAN takes an eighth of all that is added later.
-GUEST_MIB = 2560 if GUEST_KERNEL == "debug" else 1024
+GUEST_MIB = 2048 if HAS_DEBUG_KERNEL else 1024
 LOGS = BUILD / "logs"
 
 

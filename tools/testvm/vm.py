@@ -87,7 +87,7 @@ class VM(Migration, Snapshot):
     def __init__(self, name, devices=(), *, memory=None, ram=None, nodes=1,
                  cpus=2, qemu="ours", machine="q35", guest=True, timeout=240,
                  cmdline="memhp_default_state=online_movable", arguments=(),
-                 files=(), incoming=False, accel=None):
+                 files=(), incoming=False, accel=None, cpu="max"):
         self.name = name
         self.configured = list(devices)
         self.timeout = timeout
@@ -101,6 +101,7 @@ class VM(Migration, Snapshot):
         self._files = [Path(file) for file in files]
         self._incoming = incoming
         self._cpus = cpus
+        self._cpu = cpu
         self._accel = accel or _accel()
         self._machine_type = machine
         self._binary = paths.qemu(qemu)
@@ -161,7 +162,8 @@ class VM(Migration, Snapshot):
 
     def _qemu_arguments(self):
         args = ["-machine", self._machine_type, "-accel", self._accel,
-                "-cpu", "max", "-smp", f"{self._cpus},sockets={self._cpus}",
+                "-cpu", self._cpu,
+                "-smp", f"{self._cpus},sockets={self._cpus}",
                 "-nodefaults", "-no-reboot", "-chardev",
                 f"file,id=console,path={self.console}",
                 "-serial", "chardev:console"]

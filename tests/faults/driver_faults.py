@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Small faults that the tests of the driver must find, as in faults.py: `make
+mutate-driver`.  Most were in some driver once.
+"""
+
+from faults import Fault
+
+GUEST = "tests/guest"
+ODD = f"{GUEST}/test_odd_device.py"
+RULES = f"{GUEST}/test_conformance.py"
+REASONS = f"{GUEST}/test_reasons.py"
+RESIZE = f"{GUEST}/test_resize.py"
+DEBUG = f"{GUEST}/debug"
+
+
+FAULTS = [
+    # Never stuck
+    Fault("offlining waits for a pinned page for ever", "notify.c",
+          "if (in_use >= off->in_use)", "if (false)",
+          f"{REASONS} -k pinned"),
+    Fault("chunks are removed after the target changed", "shrink.c",
+          "if (virtio_mem_changed(vm))\n\t\t\t\tgoto out;", "",
+          f"{RULES} -k turn"),
+    Fault("chunks are added after the target changed", "grow.c",
+          "if (virtio_mem_changed(vm))\n\t\t\treturn 0;", "",
+          f"{RULES} -k turn"),
+    Fault("blocks are taken after the target changed", "shrink.c",
+          "while (end > first && excess && !rc && !virtio_mem_changed(vm)) {",
+          "while (end > first && excess && !rc) {", f"{RULES} -k turn"),
+    Fault("no attempt follows an odd answer", "thread.c",
+          "vm->retry = rc ?", "vm->retry = rc && rc != -EPROTO ?",
+          f"{ODD} -k plug-unknown"),
+    Fault("a device that is stuck is left alone", "thread.c",
+          "\t\tvirtio_mem_reset_later(vm);\n", "", f"{ODD} -k ring"),
+    Fault("a request that can't be queued is waited for", "request.c",
+          "if (virtqueue_add_sgs(vm->vq, sgs, 1, 1, vm, GFP_KERNEL))\n"
+          "\t\treturn -EAGAIN;",
+          "virtqueue_add_sgs(vm->vq, sgs, 1, 1, vm, GFP_KERNEL);",
+          f"{DEBUG} -k resize", "debug"),
+    Fault("what can't be added stays plugged", "grow.c",
+          "\tif (rc)\n\t\tvirtio_mem_unplug_detached(vm);\n", "",
+          f"{RULES} -k cannot_be_added"),
+    Fault("what could not come online stays offline", "chunk.c",
+          "if (!rc && vm->online_failed &&", "if (false &&",
+          f"{DEBUG} -k onlining", "debug"),
+    Fault("the lock of pages is held while memory is removed", "chunk.c",
+          "\trc = offline_and_remove_memory(",
+          "\tguard(mutex)(&vm->pages);\n\trc = offline_and_remove_memory(",
+          f"{RESIZE} -k grow_and_shrink"),
+
+    # Binding
+    Fault("a probe that fails leaves its queue", "device.c",
+          "a request does not fit into the queue\\n\");\n"
+          "\t\tvdev->config->del_vqs(vdev);",
+          "a request does not fit into the queue\\n\");",
+          f"{ODD} -k refused"),
+    Fault("unbinding does not wait for the thread", "rest.c",
+          """	wait_event(virtio_mem_rested,
+		   virtio_mem_phase(vm) != VIRTIO_MEM_WORKING);""", "",
+          f"{ODD} -k owe"),
+    Fault("a map is too short", "region.c",
+          "vm->plugged = vzalloc(size);", "vm->plugged = vzalloc(size / 2);",
+          f"{REASONS} -k few_requests", "debug"),
+    Fault("maps are used without being there", "region.c",
+          "return vm->chunks && vm->plugged && vm->taken ? 0 : -ENOMEM;",
+          "return 0;", f"{DEBUG} -k bind", "debug"),
+    Fault("the maps of a device are never freed", "region.c",
+          "\tvfree(vm->taken);\n", "", f"{DEBUG} -k leaks", "debug"),
+
+    # Lies
+    Fault("any block size is believed", "region.c",
+          "!is_power_of_2(vm->block_size) || vm->block_size < PAGE_SIZE ||",
+          "vm->block_size < PAGE_SIZE ||", f"{ODD} -k refused"),
+    Fault("any address is believed", "region.c",
+          "if (vm->addr < range.start || end > range.end) {", "if (false) {",
+          f"{ODD} -k refused"),
+    Fault("any usable size is believed", "region.c",
+          "vm->usable_size = min(size, vm->region_size);",
+          "vm->usable_size = size;", f"{ODD} -k usable"),
+    Fault("any requested size is believed", "thread.c",
+          "return min(size, vm->region_size);", "return size;",
+          f"{ODD} -k sizes"),
+
+    # Memory
+    Fault("unplugged blocks come online", "pages.c",
+          "bool plugged = test_bit(block, vm->plugged);",
+          "bool plugged = true;", RESIZE),
+    Fault("pages taken are not marked", "pages.c",
+          "\tvirtio_mem_mark_offline(pfn, nr_pages);\n", "",
+          f"{RESIZE} {GUEST}/test_dump.py"),
+    Fault("pages taken still count as memory", "pages.c",
+          "\tadjust_managed_page_count(pfn_to_page(pfn), -(long)nr_pages);\n",
+          "", RESIZE),
+    Fault("blocks of an offline chunk get pages", "chunk.c",
+          "for (i = block; vm->chunks[chunk].online && i < block + nr; i++)",
+          "for (i = block; i < block + nr; i++)", RESIZE),
+
+    # Sleep, and what comes after this kernel
+    Fault("a guest sleeps whose device forgets", "main.c",
+          "if (!virtio_has_feature(vdev, VIRTIO_MEM_F_PERSISTENT_SUSPEND) &&\n"
+          "\t    vm->nr_plugged) {", "if (false) {",
+          f"{RULES} -k no_sleep"),
+    Fault("what another kernel left plugged is believed to be free",
+          "settle.c", "\tif (plugged) {\n\t\trc = virtio_mem_exchange",
+          "\tif (false) {\n\t\trc = virtio_mem_exchange",
+          f"{GUEST}/test_peers.py -k left_over"),
+    Fault("unplugged blocks are dumped", "vmcore.c",
+          "dump->plugged = state == VIRTIO_MEM_STATE_PLUGGED;",
+          "dump->plugged = true;", f"{GUEST}/test_kdump.py"),
+]
