@@ -97,6 +97,7 @@ help: ## this list (also plain `make`)
 	@echo '           ACCEL=kvm where it works (default tcg); JOBS=N;'
 	@echo '           TESTS="PATH... -k NAME" what to check; DEMO=--help;'
 	@echo '           FUZZ_S=N seconds to fuzz (default 600);'
+	@echo '           SOAK_S=N seconds of `make soak-driver` (default 1800);'
 	@echo '           BENCH=--help; QUICK=1 a short `make bench`;'
 	@echo '           FAULTS=WORD; SEED=N repeats what was random; STEPS=N'
 	@echo '           how much of that'
@@ -328,6 +329,8 @@ check: qemu qemu-stock guest linux-src deb | $(STAMP)/packages-check ## all test
 .PHONY: check-others
 check-others: $(addprefix check-,$(LINUX_OTHERS)) ## the tests of the driver in guests with other kernels: Linux 6.1
 
+check-debug: ## the tests with a guest, on a kernel with KASAN, lockdep and the like
+
 check-%: qemu qemu-stock $(B)/guest-%/vmlinuz $(B)/guest-%/initrd | $(STAMP)/packages-check
 	@GUEST_KERNEL=$* $(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) \
 		--dist loadgroup tests/guest -k 'not stock-driver'
@@ -397,9 +400,14 @@ fuzz: fuzzers ## hostile input for FUZZ_S seconds; the last line sums it up
 fuzz-keep: fuzzers ## the kept inputs: as few as reach all that was reached
 	@tools/fuzz $(FUZZERS) $(B)/fuzz --keep
 
-.PHONY: soak
-soak: qemu ## a million random steps of the device and a model of it
+.PHONY: soak soak-device soak-driver
+soak: soak-device soak-driver ## the next two
+
+soak-device: qemu ## a million random steps of the device and a model of it
 	@$(PYTHON) -m soak $(JOBS)
+
+soak-driver: qemu guest | $(STAMP)/packages-bench ## half an hour of a guest that is never left in peace
+	@$(PYTHON) -m soak_driver
 
 .PHONY: bench
 bench: qemu guest | $(STAMP)/packages-demo $(STAMP)/packages-bench ## the driver's speed beside the stock one's; QUICK=1: in 3 minutes

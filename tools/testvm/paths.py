@@ -18,7 +18,7 @@ _GUEST = BUILD / "-".join(filter(None, ["guest", GUEST_KERNEL]))
 KERNEL = _GUEST / "vmlinuz"
 INITRD = _GUEST / "initrd"
 # At boot, in MiB.  KASAN takes an eighth of all that is added later.
-GUEST_MIB = 2048 if HAS_DEBUG_KERNEL else 1024
+GUEST_MIB = 2304 if HAS_DEBUG_KERNEL else 1024
 LOGS = BUILD / "logs"
 
 
