@@ -117,6 +117,7 @@ def test_kernel_pages_named(boot):
     """Name pages of the kernel's own, without trying to move them."""
     vm = boot(cmdline="memhp_default_state=online_kernel", memory=512 * MIB)
     vm.resize_exact(vm0=2 * GIB)
+    vm.guest.fragment("data", 64 * MIB, 1)      # needs tables of pages
     refused(vm)
     kinds = {row["kind"] for row in table(vm, "obstacles")}
     assert kinds and kinds <= {"slab", "page-table", "kernel", "reserved"}
