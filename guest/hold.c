@@ -187,6 +187,8 @@ int do_blank(char **argv)
 
 	if (words == MAP_FAILED)
 		return answer(false, "%s bytes: %s", argv[0], strerror(errno));
+	/* Linux zeroes huge pages each time, others only when it has to. */
+	madvise(words, bytes, MADV_NOHUGEPAGE);
 	for (size_t i = 0; i < nb_words; i += PAGE / sizeof(*words))
 		words[i] = 0;	/* what is only read has no page of its own */
 	for (size_t i = 0; i < nb_words; i++)
