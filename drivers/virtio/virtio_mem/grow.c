@@ -46,11 +46,12 @@ static int virtio_mem_grow_added(struct virtio_mem *vm, unsigned long nr)
 	return rc;
 }
 
-/* Blocks of a chunk that can be plugged, if it is absent. */
+/* Blocks of a chunk that can be plugged, if it is absent and may be of use. */
 static unsigned long virtio_mem_pluggable(const struct virtio_mem *vm,
 					  unsigned long chunk)
 {
-	if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ABSENT)
+	if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ABSENT ||
+	    vm->chunks[chunk].tried == vm->pass)
 		return 0;
 	return rounddown(virtio_mem_chunk_usable(vm, chunk), vm->unit_blocks);
 }
@@ -110,20 +111,31 @@ static int virtio_mem_plug_absent(struct virtio_mem *vm, unsigned long nr)
 	return 1;
 }
 
-/* Adds chunks that are plugged; what can't be added is unplugged again. */
-static int virtio_mem_add_detached(struct virtio_mem *vm)
+/*
+ * Adds chunks that are plugged; what can't be added is unplugged again.  Where
+ * something else is in the place of one, others may do: *@refused says so.
+ */
+static int virtio_mem_add_detached(struct virtio_mem *vm, int *refused)
 {
 	unsigned long chunk;
 	int rc = 0;
 
 	for (chunk = 0; chunk < vm->nr_chunks && !rc; chunk++) {
-		if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_DETACHED)
+		struct virtio_mem_chunk *c = &vm->chunks[chunk];
+
+		if (c->state != VIRTIO_MEM_CHUNK_DETACHED ||
+		    c->tried == vm->pass)
 			continue;
 		if (virtio_mem_changed(vm))
 			return 0;
+		c->tried = vm->pass;
 		rc = virtio_mem_add_chunk(vm, chunk);
+		if (rc == -EEXIST) {
+			*refused = rc;
+			rc = 0;
+		}
 	}
-	if (rc)
+	if (rc || *refused)
 		virtio_mem_unplug_detached(vm);
 	return rc;
 }
@@ -131,17 +143,18 @@ static int virtio_mem_add_detached(struct virtio_mem *vm)
 int virtio_mem_grow(struct virtio_mem *vm)
 {
 	unsigned long target = virtio_mem_target(vm);
-	int rc;
+	int rc, refused = 0;
 
-	rc = virtio_mem_add_detached(vm);
+	vm->pass++;
+	rc = virtio_mem_add_detached(vm, &refused);
 	if (!rc && vm->nr_plugged < target)
 		rc = virtio_mem_grow_added(vm, target - vm->nr_plugged);
 	while (!rc && vm->nr_plugged < target && !virtio_mem_changed(vm)) {
 		rc = virtio_mem_plug_absent(vm, target - vm->nr_plugged);
 		if (rc > 0)
-			rc = virtio_mem_add_detached(vm);
+			rc = virtio_mem_add_detached(vm, &refused);
 		else if (!rc)
-			rc = -ENOSPC;
+			rc = refused ?: -ENOSPC;
 	}
 	return rc;
 }

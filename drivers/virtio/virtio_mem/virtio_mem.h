@@ -62,7 +62,7 @@ struct virtio_mem_chunk {
 	u8 state;		/* enum virtio_mem_chunk_state; thread only */
 	u32 online;		/* memory blocks online; under vm->pages */
 	u32 plugged;		/* blocks; thread only */
-	u32 tried;		/* pass that tried to remove it; thread only */
+	u32 tried;		/* pass that tried to add or remove it; thread only */
 	u32 obstacle;		/* page that was in the way, from 1; thread only */
 };
 
@@ -220,7 +220,7 @@ struct virtio_mem {
 	u64 usable_size;
 	unsigned long nr_plugged;	/* blocks, with those in requests */
 	unsigned long retry;		/* jiffies to the next retry; 0: none */
-	u32 pass;			/* number of the shrink */
+	u32 pass;			/* number of the shrink or the growth */
 	int reported;			/* how this resize ended; 1: not yet */
 	int result;			/* of the last attempt; 1: none yet */
 	bool again;			/* another pass has to follow this one */
