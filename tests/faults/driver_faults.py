@@ -54,7 +54,7 @@ FAULTS = [
     # Binding
     Fault("a probe that fails leaves its queue", "device.c",
           "a request does not fit into the queue\\n\");\n"
-          "\t\tvdev->config->del_vqs(vdev);",
+          "\t\tvirtio_mem_drop_queue(vm);",
           "a request does not fit into the queue\\n\");",
           f"{ODD} -k refused"),
     Fault("unbinding does not wait for the thread", "rest.c",

@@ -111,12 +111,12 @@ def test_unbind_and_bind(boot):
 def test_memory_in_use(boot):
     """Keep memory in use, and reach the target once it is free."""
     vm = boot()
-    vm.resize_exact(vm0=3 * GIB)
-    vm.guest.hold("data", 2 * GIB, seed=7)
+    vm.resize_exact(vm0=4 * GIB)
+    vm.guest.hold("data", vm.boot_total + GIB, seed=7)
     vm.resize("vm0", 0)
     vm.wait_for("the driver to say why it stopped",
                 lambda: "too little memory is available" in vm.guest.dmesg())
-    assert GIB < vm.size("vm0") < 3 * GIB
+    assert GIB < vm.size("vm0") < 4 * GIB
     vm.guest.verify("data")
     vm.guest.drop("data")
     vm.wait_exact(vm0=0)

@@ -209,6 +209,14 @@ err_free:
 	return ERR_PTR(rc);
 }
 
+/* The device forgets its queue, so that it can be set up again. */
+void virtio_mem_drop_queue(struct virtio_mem *vm)
+{
+	virtio_reset_device(vm->vdev);
+	vm->vdev->config->del_vqs(vm->vdev);
+	vm->vq = NULL;
+}
+
 /* Afterwards the device can be asked. */
 int virtio_mem_find_queue(struct virtio_mem *vm)
 {
@@ -223,7 +231,7 @@ int virtio_mem_find_queue(struct virtio_mem *vm)
 	if (virtqueue_get_vring_size(vq) < 2 &&
 	    !virtio_has_feature(vdev, VIRTIO_RING_F_INDIRECT_DESC)) {
 		dev_err(&vdev->dev, "a request does not fit into the queue\n");
-		vdev->config->del_vqs(vdev);
+		virtio_mem_drop_queue(vm);
 		return -EINVAL;
 	}
 	virtio_device_ready(vdev);
@@ -249,14 +257,9 @@ int virtio_mem_start(struct virtio_mem *vm)
 
 void virtio_mem_stop(struct virtio_mem *vm)
 {
-	struct virtio_device *vdev = vm->vdev;
-
 	virtio_mem_detach(vm);
-	if (!vm->vq)
-		return;
-	virtio_reset_device(vdev);
-	vdev->config->del_vqs(vdev);
-	vm->vq = NULL;
+	if (vm->vq)
+		virtio_mem_drop_queue(vm);
 }
 
 /* A thread that was left in the hotplug code does it later. */

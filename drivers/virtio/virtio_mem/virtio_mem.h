@@ -446,6 +446,7 @@ int virtio_mem_alloc_maps(struct virtio_device *vdev, struct virtio_mem *vm);
 bool virtio_mem_abandon(struct virtio_mem *vm);
 void virtio_mem_prepare(struct virtio_mem *vm);
 struct virtio_mem *virtio_mem_create(struct virtio_device *vdev);
+void virtio_mem_drop_queue(struct virtio_mem *vm);
 int virtio_mem_find_queue(struct virtio_mem *vm);
 int virtio_mem_start(struct virtio_mem *vm);
 void virtio_mem_stop(struct virtio_mem *vm);

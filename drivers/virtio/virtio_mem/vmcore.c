@@ -104,8 +104,7 @@ void virtio_mem_dump_remove(struct virtio_device *vdev)
 		container_of(vdev->priv, struct virtio_mem_dump, vm);
 
 	unregister_vmcore_cb(&dump->cb);
-	virtio_reset_device(vdev);
-	vdev->config->del_vqs(vdev);
+	virtio_mem_drop_queue(&dump->vm);
 	kfree(dump);
 }
 
