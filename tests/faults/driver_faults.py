@@ -39,7 +39,7 @@ FAULTS = [
           "virtqueue_add_sgs(vm->vq, sgs, 1, 1, vm, GFP_KERNEL);",
           f"{DEBUG} -k resize", "debug"),
     Fault("what can't be added stays plugged", "grow.c",
-          "\tif (rc || *refused)\n\t\tvirtio_mem_unplug_detached(vm);\n", "",
+          "unplugged = virtio_mem_unplug_detached(vm);", "unplugged = 0;",
           f"{RULES} -k cannot_be_added"),
     Fault("a chunk that can't be added keeps others from it", "grow.c",
           "\t\t\trc = 0;\n", "", f"{RULES} -k cannot_be_added"),
@@ -101,7 +101,7 @@ FAULTS = [
     # Sleep, and what comes after this kernel
     Fault("a guest sleeps whose device forgets", "main.c",
           "if (!virtio_has_feature(vdev, VIRTIO_MEM_F_PERSISTENT_SUSPEND) &&\n"
-          "\t    vm->nr_plugged) {", "if (false) {",
+          "\t    (vm->nr_plugged || vm->doubt.nr)) {", "if (false) {",
           f"{RULES} -k no_sleep"),
     Fault("what another kernel left plugged is believed to be free",
           "settle.c", "\tif (plugged) {\n\t\trc = virtio_mem_exchange",

@@ -158,7 +158,8 @@ static int virtio_mem_try_add(struct virtio_mem *vm, unsigned long chunk)
 	if (!rc) {
 		__module_get(THIS_MODULE);
 		virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_ADDED);
-	} else if (vm->reported > 0) {	/* once a resize */
+	} else if (!vm->add_told) {
+		vm->add_told = true;
 		pr_warn("cannot add memory at 0x%llx: %d\n",
 			virtio_mem_chunk_addr(vm, chunk), rc);
 	}

@@ -213,7 +213,8 @@ err_free:
 void virtio_mem_drop_queue(struct virtio_mem *vm)
 {
 	virtio_reset_device(vm->vdev);
-	vm->vdev->config->del_vqs(vm->vdev);
+	if (vm->vq)
+		vm->vdev->config->del_vqs(vm->vdev);
 	vm->vq = NULL;
 }
 
@@ -228,6 +229,7 @@ int virtio_mem_find_queue(struct virtio_mem *vm)
 		dev_err(&vdev->dev, "no queue for requests: %pe\n", vq);
 		return PTR_ERR(vq);
 	}
+	vm->vq = vq;
 	if (virtqueue_get_vring_size(vq) < 2 &&
 	    !virtio_has_feature(vdev, VIRTIO_RING_F_INDIRECT_DESC)) {
 		dev_err(&vdev->dev, "a request does not fit into the queue\n");
@@ -235,7 +237,6 @@ int virtio_mem_find_queue(struct virtio_mem *vm)
 		return -EINVAL;
 	}
 	virtio_device_ready(vdev);
-	vm->vq = vq;
 	vm->in_flight = false;
 	vm->broken = false;
 	return 0;
@@ -258,8 +259,7 @@ int virtio_mem_start(struct virtio_mem *vm)
 void virtio_mem_stop(struct virtio_mem *vm)
 {
 	virtio_mem_detach(vm);
-	if (vm->vq)
-		virtio_mem_drop_queue(vm);
+	virtio_mem_drop_queue(vm);
 }
 
 /* A thread that was left in the hotplug code does it later. */

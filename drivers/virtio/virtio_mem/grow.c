@@ -93,7 +93,6 @@ static unsigned long virtio_mem_absent_run(const struct virtio_mem *vm,
  */
 static int virtio_mem_plug_absent(struct virtio_mem *vm, unsigned long nr)
 {
-	unsigned long most = max(virtio_mem_run_blocks(vm), vm->unit_blocks);
 	unsigned long chunk = virtio_mem_next_absent(vm), block, run;
 	int rc;
 
@@ -101,7 +100,7 @@ static int virtio_mem_plug_absent(struct virtio_mem *vm, unsigned long nr)
 		return 0;
 	block = virtio_mem_chunk_block(vm, chunk);
 	run = virtio_mem_absent_run(vm, chunk,
-				    min(nr, rounddown(most, vm->unit_blocks)));
+				    min(nr, virtio_mem_run_blocks(vm)));
 	rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_PLUG, block, run);
 	if (rc)
 		return rc;
@@ -118,7 +117,7 @@ static int virtio_mem_plug_absent(struct virtio_mem *vm, unsigned long nr)
 static int virtio_mem_add_detached(struct virtio_mem *vm, int *refused)
 {
 	unsigned long chunk;
-	int rc = 0;
+	int rc = 0, unplugged;
 
 	for (chunk = 0; chunk < vm->nr_chunks && !rc; chunk++) {
 		struct virtio_mem_chunk *c = &vm->chunks[chunk];
@@ -135,9 +134,10 @@ static int virtio_mem_add_detached(struct virtio_mem *vm, int *refused)
 			rc = 0;
 		}
 	}
-	if (rc || *refused)
-		virtio_mem_unplug_detached(vm);
-	return rc;
+	if (!rc && !*refused)
+		return 0;
+	unplugged = virtio_mem_unplug_detached(vm);
+	return rc ?: unplugged;
 }
 
 int virtio_mem_grow(struct virtio_mem *vm)
@@ -156,5 +156,7 @@ int virtio_mem_grow(struct virtio_mem *vm)
 		else if (!rc)
 			rc = refused ?: -ENOSPC;
 	}
+	if (!rc && vm->nr_plugged < target)
+		rc = -EINTR;		/* left half-way, for another target */
 	return rc;
 }

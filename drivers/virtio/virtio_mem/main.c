@@ -94,7 +94,7 @@ static int virtio_mem_freeze(struct virtio_device *vdev)
 		return -EBUSY;
 	virtio_mem_detach(vm);
 	if (!virtio_has_feature(vdev, VIRTIO_MEM_F_PERSISTENT_SUSPEND) &&
-	    vm->nr_plugged) {
+	    (vm->nr_plugged || vm->doubt.nr)) {
 		dev_err(&vdev->dev, "cannot suspend: memory is plugged\n");
 		virtio_mem_attach(vm);
 		return -EPERM;

@@ -167,15 +167,17 @@ int virtio_mem_alloc_maps(struct virtio_device *vdev,
 			  struct virtio_mem *vm)
 {
 	size_t size = BITS_TO_LONGS(virtio_mem_nr_blocks(vm)) * sizeof(long);
+	size_t chunks_size = array_size(vm->nr_chunks, sizeof(*vm->chunks));
 
 	/* What a device says must not make the driver take all memory. */
-	if (size > PFN_PHYS(totalram_pages()) / 64) {
+	if (size_add(chunks_size, size_mul(2, size)) >
+	    PFN_PHYS(totalram_pages()) / 32) {
 		dev_err(&vdev->dev,
 			"block size 0x%llx is too small for a region of 0x%llx\n",
 			vm->block_size, vm->region_size);
 		return -E2BIG;
 	}
-	vm->chunks = vzalloc(array_size(vm->nr_chunks, sizeof(*vm->chunks)));
+	vm->chunks = vzalloc(chunks_size);
 	vm->plugged = vzalloc(size);
 	vm->taken = vzalloc(size);
 	return vm->chunks && vm->plugged && vm->taken ? 0 : -ENOMEM;

@@ -120,7 +120,8 @@ static int virtio_mem_answer(struct virtio_mem *vm,
 		[VIRTIO_MEM_RESP_BUSY] = { VIRTIO_MEM_ANSWER_BUSY, -ETXTBSY },
 		[VIRTIO_MEM_RESP_ERROR] = { VIRTIO_MEM_ANSWER_ERROR, -EINVAL },
 	};
-	u16 type = virtio16_to_cpu(vm->vdev, vm->resp.type);
+	/* The device may write to it at any time. */
+	u16 type = virtio16_to_cpu(vm->vdev, READ_ONCE(vm->resp.type));
 
 	if (type >= ARRAY_SIZE(known)) {
 		*answer = VIRTIO_MEM_ANSWER_ODD;
@@ -198,7 +199,8 @@ int virtio_mem_request_state(struct virtio_mem *vm, unsigned long block,
 	for (;; *nr = DIV_ROUND_UP(*nr, 2)) {
 		int rc = virtio_mem_exchange(vm, VIRTIO_MEM_REQ_STATE, block,
 					     *nr);
-		u16 state = virtio16_to_cpu(vm->vdev, vm->resp.u.state.state);
+		u16 state = virtio16_to_cpu(vm->vdev,
+					    READ_ONCE(vm->resp.u.state.state));
 
 		if (rc)
 			return rc;
@@ -212,8 +214,11 @@ int virtio_mem_request_state(struct virtio_mem *vm, unsigned long block,
 	}
 }
 
+/* Most blocks in a request: no big block is cut. */
 unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm)
 {
-	return clamp_t(u64, div64_u64(VIRTIO_MEM_RUN_SIZE, vm->block_size),
-		       1, U16_MAX);
+	u64 nr = clamp_t(u64, div64_u64(VIRTIO_MEM_RUN_SIZE, vm->block_size),
+			 vm->unit_blocks, U16_MAX);
+
+	return rounddown((unsigned long)nr, vm->unit_blocks);
 }

@@ -6,6 +6,7 @@
 
 #include <linux/device.h>
 #include <linux/jiffies.h>
+#include <linux/kernel.h>
 #include <linux/minmax.h>
 #include <linux/virtio.h>
 #include <linux/workqueue.h>
@@ -23,7 +24,7 @@ bool virtio_mem_was_reset(const struct virtio_mem *vm)
 	       time_before(jiffies, vm->reset_last + VIRTIO_MEM_RESET_MAX);
 }
 
-/* Called by the thread, which has no more to do until then. */
+/* Until then there is nothing to do with the device. */
 void virtio_mem_reset_later(struct virtio_mem *vm)
 {
 	if (!IS_ENABLED(CONFIG_PM_SLEEP))
@@ -31,10 +32,11 @@ void virtio_mem_reset_later(struct virtio_mem *vm)
 	if (!virtio_mem_was_reset(vm))
 		vm->reset_delay = 0;
 	/* Not while the machine sleeps: then others reset the device. */
-	queue_delayed_work(system_freezable_wq, &vm->reset, vm->reset_delay);
-	vm->reset_delay = clamp(vm->reset_delay * 2,
-				(unsigned long)VIRTIO_MEM_RESET_MIN,
-				(unsigned long)VIRTIO_MEM_RESET_MAX);
+	if (queue_delayed_work(system_freezable_wq, &vm->reset,
+			       vm->reset_delay))
+		vm->reset_delay = clamp(vm->reset_delay * 2,
+					(unsigned long)VIRTIO_MEM_RESET_MIN,
+					(unsigned long)VIRTIO_MEM_RESET_MAX);
 }
 
 #ifdef CONFIG_PM_SLEEP
@@ -63,7 +65,8 @@ void virtio_mem_reset_work(struct work_struct *work)
 				   VIRTIO_MEM_RESET_MIN);
 		return;
 	}
-	if (vm->broken)
+	/* Whoever shuts the machine down breaks all queues on purpose. */
+	if (vm->broken && system_state <= SYSTEM_RUNNING)
 		virtio_mem_reset_now(vm);
 	device_unlock(dev);
 }

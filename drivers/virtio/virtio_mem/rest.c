@@ -8,6 +8,7 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/rculist.h>
 #include <linux/rcupdate.h>
@@ -44,7 +45,8 @@ bool virtio_mem_begin_pass(struct virtio_mem *vm)
 	bool awake;
 
 	spin_lock(&virtio_mem_rest_lock);
-	awake = !vm->detached && !virtio_mem_asleep;
+	awake = !vm->detached && !virtio_mem_asleep &&
+		system_state <= SYSTEM_RUNNING;
 	if (awake) {
 		virtio_mem_enter(vm, VIRTIO_MEM_WORKING);
 		vm->leave = false;

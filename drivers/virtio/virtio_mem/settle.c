@@ -97,6 +97,8 @@ static int virtio_mem_unplug_left_over(struct virtio_mem *vm)
 			return rc;
 		dev_info(&vm->vdev->dev, "unplugged %llu MiB that were left over\n",
 			 plugged / SZ_1M);
+		/* Only now it may have shrunk. */
+		virtio_mem_read_usable_size(vm);
 	}
 	virtio_mem_forget_plugged(vm);
 	return 0;

@@ -180,7 +180,8 @@ static unsigned long virtio_mem_take_before(struct virtio_mem *vm,
 	for (; nr; nr /= 2) {
 		unsigned long block = end - nr;
 
-		if (virtio_mem_can_spare(nr * vm->block_size) &&
+		if ((!READ_ONCE(vm->chunks[chunk].online) ||
+		     virtio_mem_can_spare(nr * vm->block_size)) &&
 		    virtio_mem_is_within(vm, block, nr, limit) &&
 		    virtio_mem_take(vm, chunk, block, nr))
 			break;
@@ -240,7 +241,7 @@ static int virtio_mem_shrink_blocks(struct virtio_mem *vm, unsigned long target)
 	unsigned long nr, chunk;
 	int rc = 0;
 
-	for (nr = 1; nr <= vm->chunk_blocks; nr++, cond_resched()) {
+	for (nr = 1; nr <= vm->chunk_blocks && !rc; nr++, cond_resched()) {
 		for (chunk = vm->nr_chunks; chunk-- && !rc;) {
 			if (vm->nr_plugged <= target || virtio_mem_changed(vm))
 				return 0;

@@ -61,6 +61,7 @@ static void virtio_mem_read_sizes(struct virtio_mem *vm)
 		return;
 	vm->requested_size = requested;
 	vm->reported = 1;
+	vm->add_told = false;
 	vm->result = 1;
 	virtio_mem_resize_begins(vm);
 }
@@ -140,7 +141,7 @@ int virtio_mem_thread(void *data)
 {
 	struct virtio_mem *vm = data;
 
-	allow_signal(SIGALRM);
+	allow_kernel_signal(SIGALRM);
 	while (!kthread_should_stop()) {
 		if (atomic_xchg(&vm->changed, 0) || vm->again)
 			vm->retry = 0;

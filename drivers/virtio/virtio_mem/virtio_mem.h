@@ -73,7 +73,7 @@ struct virtio_mem_chunk {
  */
 enum virtio_mem_phase {
 	VIRTIO_MEM_RESTING,		/* touches nothing */
-	VIRTIO_MEM_WORKING,		/* may use the device until it rests */
+	VIRTIO_MEM_WORKING,		/* may use the device, unless it is to leave */
 	VIRTIO_MEM_HOTPLUGGING,		/* may touch the maps, not the device */
 };
 
@@ -218,12 +218,13 @@ struct virtio_mem {
 	/* The thread's own */
 	u64 requested_size;
 	u64 usable_size;
-	unsigned long nr_plugged;	/* blocks, with those in requests */
+	unsigned long nr_plugged;	/* blocks, as the map says */
 	unsigned long retry;		/* jiffies to the next retry; 0: none */
 	u32 pass;			/* number of the shrink or the growth */
 	int reported;			/* how this resize ended; 1: not yet */
 	int result;			/* of the last attempt; 1: none yet */
 	bool again;			/* another pass has to follow this one */
+	bool add_told;			/* in this resize, that Linux refused */
 	bool online_failed;		/* what was added last did not come online */
 	bool settled;			/* the device agrees with the map */
 	bool kept;			/* left behind, it has the module's reference */
