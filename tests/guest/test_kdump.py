@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest that crashed dumps its memory, and touches nothing unplugged."""
 
+import re
 import shutil
 import subprocess
 
 import pytest
 
 from dumps import ElfDump
+from odd import Odd, OddDevice
 from test_dump import (PLUGGED, SIZE, check_pattern, extents_of_device,
                        outside_of_memory, use_with_holes)
 from testvm import GIB, MIB, Device, backing, paths
@@ -18,26 +20,36 @@ CMDLINE = "memhp_default_state=online_movable crashkernel=320M"
 DUMP_CMDLINE = "console=ttyS0 panic=-1 panic_on_warn=1 nr_cpus=1"
 
 
+def boot_to_crash(boot, directory, device):
+    """A guest with this device, and with a disk for its dump: `dump`."""
+    disk = directory / "disk"
+    with open(disk, "wb") as file:
+        file.truncate(DISK)
+    vm = boot(device, cmdline=CMDLINE, files=[paths.KERNEL, paths.INITRD],
+              arguments=["-blockdev",
+                         f"driver=file,node-name=disk,filename={disk}",
+                         "-device", "virtio-blk-pci,drive=disk"])
+    vm.dump = disk
+    return vm
+
+
+def crash(vm):
+    """Returns once the dump's kernel runs."""
+    vm.guest.kexec_on_crash("/vmlinuz", "/initrd", DUMP_CMDLINE)
+    vm.guest.crash()
+
+
 @pytest.fixture
 def crashed(boot, tmp_path):
     """
     A guest whose dump kernel runs: memory was plugged with holes in it, and
-    "data" was in use.  `plugged` are the extents that were plugged, `dump` is
-    where /proc/vmcore can go.
+    "data" was in use.  `plugged` are the extents that were plugged.
     """
-    disk = tmp_path / "disk"
-    with open(disk, "wb") as file:
-        file.truncate(DISK)
-    vm = boot(Device("vm0", SIZE, backend="memory-backend-memfd,share=on,"
-                                          "reserve=off"),
-              cmdline=CMDLINE, files=[paths.KERNEL, paths.INITRD], arguments=[
-                  "-blockdev", f"driver=file,node-name=disk,filename={disk}",
-                  "-device", "virtio-blk-pci,drive=disk"])
+    vm = boot_to_crash(boot, tmp_path, Device(
+        "vm0", SIZE, backend="memory-backend-memfd,share=on,reserve=off"))
     use_with_holes(vm)
-    vm.dump = disk
     vm.plugged = plugged_extents(vm)
-    vm.guest.kexec_on_crash("/vmlinuz", "/initrd", DUMP_CMDLINE)
-    vm.guest.crash()
+    crash(vm)
     yield vm
     assert not WARNINGS.search(vm.guest.dmesg())
     boot.end(vm)        # its log tells of the crash
@@ -91,6 +103,21 @@ def test_kdump_unload(crashed):
         vm.bind(name)
         vm.guest.unload()
     assert vm.size("vm0") == PLUGGED
+
+
+def test_kdump_silent_device(boot, tmp_path):
+    """Dump the rest when a device doesn't answer, and ask it once only."""
+    device = OddDevice("odd0", 0, size=3 * GIB)
+    vm = boot_to_crash(boot, tmp_path, device)
+    odd = Odd(vm, device)
+    odd.resize(3 * GIB)
+    crash(vm)
+    odd.tell(state="none")
+    vm.guest.load("ours")
+    ElfDump(save(vm))
+    told = re.findall(r"no state of \d+ blocks from", vm.guest.dmesg())
+    assert len(told) == 1
+    boot.end(vm)
 
 
 def test_makedumpfile(crashed, tmp_path):

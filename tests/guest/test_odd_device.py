@@ -8,6 +8,7 @@ Most cases have a device of their own in a guest that they share.
 """
 
 import random
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -188,6 +189,10 @@ CONSTANT = {"block-size": 64 * MIB, "memaddr": BASE + 88 * GIB,
 
 OWED = {"plug": (0, HALF), "unplug": (HALF, 0)}
 
+# Bytes before a device keeps what it was asked for: in whole memory blocks,
+# and with a gap in one.
+KEPT = (0, 130 * MIB)
+
 NAMES = ([f"answer-{name}" for name in ANSWERS]
          + [f"ring-{name}" for name in RING]
          + [f"unplug-all-{name}" for name in UNPLUG_ALL]
@@ -196,7 +201,8 @@ NAMES = ([f"answer-{name}" for name in ANSWERS]
          + [f"constant-{name}" for name in CONSTANT]
          + [f"rebind-{name}" for name in CONSTANT]
          + [f"owed-{name}" for name in OWED]
-         + ["ack-plug", "ack-unplug", "any-time", "always-stuck"])
+         + [f"kept-{start}" for start in KEPT]
+         + ["ack-plug", "ack-unplug", "any-time", "always-stuck", "spurious"])
 
 
 def shared_devices():
@@ -380,6 +386,41 @@ def test_unplug_that_did_nothing(odd):
     device.tell(unplug="sane", requested_size=GIB)
     device.wait_for_line(ODD_ANSWER)
     device.wait_for_size(GIB)
+    device.resize(0)
+
+
+@pytest.mark.parametrize("start", KEPT)
+def test_plugged_is_kept(odd, start):
+    """Use what is plugged against all word, and can't be unplugged."""
+    device = odd(f"kept-{start}")
+    before = device.vm.guest.mem_total()
+    device.resize(start)
+    device.tell(plug="done-error", unplug="nack", requested_size=HALF)
+    device.vm.wait_for("the guest to have the memory", lambda:
+                       device.vm.guest.mem_total() == before + HALF)
+    assert device.get("size") == HALF
+    device.be_sane()
+    device.resize(0)
+    assert device.get("nb-wrong") == 0
+
+
+def test_spurious_interrupt(odd):
+    """Stay patient when the device tells of changes that are none."""
+    def next_retry():
+        return int(re.search(r"^next_retry_ms:\s+(\d+)$",
+                             device.debugfs("status"), re.MULTILINE)[1])
+
+    device = odd("spurious")
+    device.tell(plug="busy", requested_size=HALF)
+    device.vm.wait_for("retries to be rare", lambda: next_retry() > 1500)
+    requests = device.requests()
+    device.tell(node_id=1)
+    device.vm.wait_for("one more attempt",
+                       lambda: device.requests() > requests)
+    wait_in_guest(device.vm, 0.5)
+    assert next_retry() > 1500
+    device.be_sane()
+    device.wait_for_size(HALF)
     device.resize(0)
 
 

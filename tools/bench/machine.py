@@ -20,6 +20,10 @@ from .monitor import Monitor
 FAILURES = (VMError, GuestError, OSError, QMPError, QEMUMachineError)
 
 CMDLINE = "memhp_default_state=online_movable"
+# The guest's memory at boot: what the host needs to provide it is not what any
+# driver's resize takes.
+RAM = "memory-backend-ram,prealloc=on"
+
 INTERVAL = 0.002        # seconds between looks at the size
 LIMIT = 900             # seconds after which a resize is given up
 BOOTS = 5               # tries until the benchmark gives up to boot a guest
@@ -106,7 +110,7 @@ class Machine:
         self._dir = tempfile.TemporaryDirectory(prefix="bench-")
         self.vm = VM(f"bench-{self.contender.name}", self.means.devices,
                      memory=self._memory, cpus=self._cpus,
-                     cmdline=self._cmdline, accel=self._accel,
+                     cmdline=self._cmdline, accel=self._accel, ram=RAM,
                      arguments=self._all_arguments())
         try:
             with nullcontext() if self._huge_pages else NoHugePages():
@@ -150,6 +154,17 @@ class Machine:
             if time.monotonic() > end:
                 raise VMError("the guest does not come to rest")
             before = now
+
+    def warm_up(self):
+        """
+        Resizes once by a GiB, and back: software emulation translates code of
+        the guest when it first runs, which takes any driver some 50 ms.
+        """
+        size = self.size
+        self.resize(size - GIB if size else GIB)
+        self.rest()
+        self.resize(size)
+        self.rest()
 
     def ask(self, size):
         self.means.ask(self.vm, size)

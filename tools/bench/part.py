@@ -81,8 +81,8 @@ class Resizes(Part):
 
     def seconds(self, contender):
         sizes = self.sizes_of(contender)
-        return BOOT_SECONDS + sum(sizes) * (contender.seconds
-                                            + self.pattern.seconds)
+        return BOOT_SECONDS + contender.seconds + sum(sizes) * (
+            contender.seconds + self.pattern.seconds)
 
     def host_gib(self, contender):
         most = max(self.sizes_of(contender))
@@ -99,6 +99,7 @@ class Resizes(Part):
                      memory=self.memory or self.pattern.memory,
                      disk=sizes[0] * GIB // 2 if self.pattern.disk else 0
                      ) as machine:
+            machine.warm_up()
             for gib in sizes:
                 times = self._cycle(machine, gib * GIB)
                 found += [Finding(self.what(gib), way,

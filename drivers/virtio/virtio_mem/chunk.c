@@ -124,6 +124,31 @@ bool virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
 }
 
 /*
+ * Uses blocks that count as unplugged, but that the device has plugged and
+ * keeps.  Those outside of all chunks are of no use.
+ */
+void virtio_mem_adopt(struct virtio_mem *vm, unsigned long block,
+		      unsigned long nr)
+{
+	unsigned long end = min(block + nr,
+				virtio_mem_chunk_block(vm, vm->nr_chunks));
+	unsigned long chunk, part;
+
+	for (block = max(block, vm->first_block); block < end; block += part) {
+		chunk = virtio_mem_chunk_of_block(vm, block);
+		part = min(end, virtio_mem_chunk_block(vm, chunk + 1)) - block;
+		if (vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_ADDED) {
+			virtio_mem_give(vm, chunk, block, part);
+			continue;
+		}
+		virtio_mem_set_plugged(vm, block, part, true);
+		if (vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_ABSENT)
+			virtio_mem_chunk_move(vm, chunk,
+					      VIRTIO_MEM_CHUNK_DETACHED);
+	}
+}
+
+/*
  * Unplugs blocks that were taken, and empties the run.  Linux gets them back if
  * that is refused.
  */
@@ -169,20 +194,23 @@ static int virtio_mem_try_add(struct virtio_mem *vm, unsigned long chunk)
 }
 
 /*
- * Takes a chunk offline and removes it.  Free pages are not touched, used ones
- * are moved.  Returns 0, -EBUSY, -EINTR when moving them got stuck.
+ * Takes @nr chunks offline and removes them, or none.  Free pages are not
+ * touched, used ones are moved.  Returns 0, -EBUSY, -EINTR when moving them got
+ * stuck.
  */
-int virtio_mem_remove_chunk(struct virtio_mem *vm, unsigned long chunk)
+int virtio_mem_remove_chunks(struct virtio_mem *vm, unsigned long chunk,
+			     unsigned long nr)
 {
 	ktime_t since = ktime_get();
+	unsigned long i;
 	int rc;
 
 	if (!virtio_mem_begin_hotplug(vm))
 		return -EINTR;
 	rc = offline_and_remove_memory(virtio_mem_chunk_addr(vm, chunk),
-				       vm->chunk_size);
-	if (!rc) {
-		virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_DETACHED);
+				       nr * vm->chunk_size);
+	for (i = chunk; !rc && i < chunk + nr; i++) {
+		virtio_mem_chunk_move(vm, i, VIRTIO_MEM_CHUNK_DETACHED);
 		module_put(THIS_MODULE);
 	}
 	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_REMOVE, since, !rc);
@@ -198,7 +226,7 @@ int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk)
 {
 	int rc = virtio_mem_try_add(vm, chunk);
 
-	if (!rc && vm->online_failed && !virtio_mem_remove_chunk(vm, chunk))
+	if (!rc && vm->online_failed && !virtio_mem_remove_chunks(vm, chunk, 1))
 		rc = -ECANCELED;
 	return rc;
 }

@@ -77,19 +77,20 @@ static void virtio_mem_tear_down(struct virtio_mem *vm)
 bool virtio_mem_abandon(struct virtio_mem *vm)
 {
 	if (virtio_mem_in_use(vm)) {
-		pr_warn("memory at 0x%llx is in use without its device: bind it again to resize it\n",
-			vm->addr);
+		pr_warn("memory at 0x%llx is in use without its device%s\n",
+			vm->addr,
+			vm->lost ? "" : ": bind it again to resize it");
 		return false;
 	}
 	virtio_mem_tear_down(vm);
 	return true;
 }
 
-/* The thread rests until a device is attached. */
+/* The thread rests until there is a queue. */
 static int virtio_mem_create_thread(struct virtio_device *vdev,
 				    struct virtio_mem *vm)
 {
-	vm->detached = true;
+	vm->halted = true;
 	vm->thread = kthread_run(virtio_mem_thread, vm, "virtio_mem/%d",
 				 vdev->index);
 	return PTR_ERR_OR_ZERO(vm->thread);
@@ -252,13 +253,13 @@ int virtio_mem_start(struct virtio_mem *vm)
 	vm->loss_told = false;
 	vm->doubt.nr = 0;
 	vm->reported = 1;
-	virtio_mem_attach(vm);
+	virtio_mem_resume(vm);
 	return 0;
 }
 
 void virtio_mem_stop(struct virtio_mem *vm)
 {
-	virtio_mem_detach(vm);
+	virtio_mem_halt(vm);
 	virtio_mem_drop_queue(vm);
 }
 

@@ -29,7 +29,7 @@ static int virtio_mem_grow_added(struct virtio_mem *vm, unsigned long nr)
 
 		if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ADDED)
 			continue;
-		while (nr && !rc && !virtio_mem_changed(vm)) {
+		while (nr && !rc && !virtio_mem_must_leave(vm)) {
 			unsigned long next;
 
 			block = find_next_zero_bit(vm->plugged, end, block);
@@ -51,7 +51,7 @@ static unsigned long virtio_mem_pluggable(const struct virtio_mem *vm,
 					  unsigned long chunk)
 {
 	if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_ABSENT ||
-	    vm->chunks[chunk].tried == vm->pass)
+	    vm->chunks[chunk].tried == vm->round)
 		return 0;
 	return rounddown(virtio_mem_chunk_usable(vm, chunk), vm->unit_blocks);
 }
@@ -123,11 +123,11 @@ static int virtio_mem_add_detached(struct virtio_mem *vm, int *refused)
 		struct virtio_mem_chunk *c = &vm->chunks[chunk];
 
 		if (c->state != VIRTIO_MEM_CHUNK_DETACHED ||
-		    c->tried == vm->pass)
+		    c->tried == vm->round)
 			continue;
-		if (virtio_mem_changed(vm))
+		if (virtio_mem_must_leave(vm))
 			return 0;
-		c->tried = vm->pass;
+		c->tried = vm->round;
 		rc = virtio_mem_add_chunk(vm, chunk);
 		if (rc == -EEXIST) {
 			*refused = rc;
@@ -145,11 +145,11 @@ int virtio_mem_grow(struct virtio_mem *vm)
 	unsigned long target = virtio_mem_target(vm);
 	int rc, refused = 0;
 
-	vm->pass++;
+	vm->round++;
 	rc = virtio_mem_add_detached(vm, &refused);
 	if (!rc && vm->nr_plugged < target)
 		rc = virtio_mem_grow_added(vm, target - vm->nr_plugged);
-	while (!rc && vm->nr_plugged < target && !virtio_mem_changed(vm)) {
+	while (!rc && vm->nr_plugged < target && !virtio_mem_must_leave(vm)) {
 		rc = virtio_mem_plug_absent(vm, target - vm->nr_plugged);
 		if (rc > 0)
 			rc = virtio_mem_add_detached(vm, &refused);

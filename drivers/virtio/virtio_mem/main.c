@@ -92,11 +92,11 @@ static int virtio_mem_freeze(struct virtio_device *vdev)
 
 	if (is_kdump_kernel())
 		return -EBUSY;
-	virtio_mem_detach(vm);
+	virtio_mem_halt(vm);
 	if (!virtio_has_feature(vdev, VIRTIO_MEM_F_PERSISTENT_SUSPEND) &&
 	    (vm->nr_plugged || vm->doubt.nr)) {
 		dev_err(&vdev->dev, "cannot suspend: memory is plugged\n");
-		virtio_mem_attach(vm);
+		virtio_mem_resume(vm);
 		return -EPERM;
 	}
 	virtio_mem_stop(vm);
@@ -105,7 +105,14 @@ static int virtio_mem_freeze(struct virtio_device *vdev)
 
 static int virtio_mem_restore(struct virtio_device *vdev)
 {
-	return virtio_mem_start(vdev->priv);
+	struct virtio_mem *vm = vdev->priv;
+	int rc = virtio_mem_start(vm);
+
+	if (rc) {
+		vm->broken = true;
+		virtio_mem_reset_later(vm);
+	}
+	return rc;
 }
 #endif
 

@@ -110,14 +110,14 @@ static void virtio_mem_unwatch_offlining(struct virtio_mem *vm)
  */
 static void virtio_mem_hold_pages(struct virtio_mem *vm)
 {
-	vm->hotplugging = true;
+	vm->pages_held = true;
 	mutex_release(&vm->pages.dep_map, _THIS_IP_);
 }
 
 static void virtio_mem_drop_pages(struct virtio_mem *vm)
 {
 	mutex_acquire(&vm->pages.dep_map, 0, 0, _THIS_IP_);
-	vm->hotplugging = false;
+	vm->pages_held = false;
 	mutex_unlock(&vm->pages);
 	/* Memory that came online by hand may be what a shrink waits for. */
 	if (current != vm->thread)
@@ -163,7 +163,7 @@ int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 		if (action == MEM_CANCEL_ONLINE && current == vm->thread)
 			vm->online_failed = true;
 		/* Another notifier may have refused before it was our turn. */
-		if (!vm->hotplugging)
+		if (!vm->pages_held)
 			return NOTIFY_DONE;
 		if (action == MEM_CANCEL_OFFLINE) {
 			virtio_mem_unwatch_offlining(vm);

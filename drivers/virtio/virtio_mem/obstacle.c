@@ -74,10 +74,12 @@ static enum virtio_mem_kind virtio_mem_page_kind(struct page *page)
 
 /*
  * Called with vm->pages held.  Returns the first page of @nr from @pfn that is
- * in the way, its kind in @kind, or 0: there is none, or no more.
+ * in the way, its kind in @kind, or 0: there is none, or no more.  All kinds
+ * after @harmless are.
  */
 static unsigned long virtio_mem_find_obstacle(unsigned long pfn,
 					      unsigned long nr,
+					      enum virtio_mem_kind harmless,
 					      enum virtio_mem_kind *kind)
 {
 	unsigned long end = pfn + nr;
@@ -87,7 +89,7 @@ static unsigned long virtio_mem_find_obstacle(unsigned long pfn,
 
 		*kind = page ? virtio_mem_page_kind(page) :
 			       VIRTIO_MEM_PAGE_UNPLUGGED;
-		if (*kind > VIRTIO_MEM_PAGE_MOVABLE)
+		if (*kind > harmless)
 			return pfn;
 		pfn += page ? virtio_mem_free_pages(page) : 1;
 	}
@@ -129,9 +131,11 @@ bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk)
 		return true;
 	if (c->online && c->obstacle)
 		found = virtio_mem_find_obstacle(pfn + c->obstacle - 1, 1,
+						 VIRTIO_MEM_PAGE_POISONED,
 						 &kind);
 	if (c->online && !found && virtio_mem_is_mixed(vm, chunk))
 		found = virtio_mem_find_obstacle(pfn, PHYS_PFN(vm->chunk_size),
+						 VIRTIO_MEM_PAGE_POISONED,
 						 &kind);
 	mutex_unlock(&vm->pages);
 	virtio_mem_remember(vm, chunk, found, kind);
@@ -145,16 +149,21 @@ bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk)
 void virtio_mem_blame(struct virtio_mem *vm, unsigned long block,
 		      unsigned long nr)
 {
-	unsigned long chunk = virtio_mem_chunk_of_block(vm, block);
 	unsigned long pfn = virtio_mem_block_pfn(vm, block);
+	unsigned long nr_pages = nr * virtio_mem_block_pages(vm);
 	enum virtio_mem_kind kind;
 	unsigned long found;
 
 	if (!virtio_mem_lock_pages(vm))
 		return;
-	found = virtio_mem_find_obstacle(pfn, nr * virtio_mem_block_pages(vm),
-					 &kind);
+	found = virtio_mem_find_obstacle(pfn, nr_pages,
+					 VIRTIO_MEM_PAGE_POISONED, &kind);
+	if (!found && nr < vm->chunk_blocks)
+		found = virtio_mem_find_obstacle(pfn, nr_pages,
+						 VIRTIO_MEM_PAGE_MOVABLE,
+						 &kind);
 	mutex_unlock(&vm->pages);
 	if (found)
-		virtio_mem_remember(vm, chunk, found, kind);
+		virtio_mem_remember(vm, virtio_mem_chunk_of(vm, PFN_PHYS(found)),
+				    found, kind);
 }

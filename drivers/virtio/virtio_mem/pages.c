@@ -158,7 +158,7 @@ unsigned long virtio_mem_pages_in_use(unsigned long pfn, unsigned long nr,
 		struct page *page = pfn_to_online_page(pfn);
 
 		if (page && page_ref_count(compound_head(page)) &&
-		    !PageOffline(page))
+		    !PageOffline(page) && !PageHWPoison(page))
 			in_use += stride;
 		pfn += max(stride, page ? virtio_mem_free_pages(page) : 1);
 	}

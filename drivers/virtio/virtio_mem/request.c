@@ -31,7 +31,7 @@ void virtio_mem_response(struct virtqueue *vq)
 }
 
 /* Whether there is no use in talking to the device until it is reset. */
-bool virtio_mem_is_broken(struct virtio_mem *vm)
+bool virtio_mem_check_broken(struct virtio_mem *vm)
 {
 	struct virtio_device *vdev = vm->vdev;
 	const char *what;
@@ -64,9 +64,10 @@ static int virtio_mem_await_response(struct virtio_mem *vm)
 	unsigned int len, waited = 0, left = 0;
 
 	while (!virtqueue_get_buf(vm->vq, &len)) {
-		if (virtio_mem_is_broken(vm))
+		if (virtio_mem_check_broken(vm))
 			return -EIO;
-		if (READ_ONCE(vm->leave) && left++ == VIRTIO_MEM_PATIENCE)
+		if ((READ_ONCE(vm->leave) || vm->hurried) &&
+		    left++ == VIRTIO_MEM_PATIENCE)
 			return -ETIMEDOUT;
 		if (!wait_for_completion_timeout(&vm->response, HZ) &&
 		    ++waited == VIRTIO_MEM_PATIENCE)

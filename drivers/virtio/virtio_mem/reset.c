@@ -27,8 +27,11 @@ bool virtio_mem_was_reset(const struct virtio_mem *vm)
 /* Until then there is nothing to do with the device. */
 void virtio_mem_reset_later(struct virtio_mem *vm)
 {
-	if (!IS_ENABLED(CONFIG_PM_SLEEP))
+	if (!IS_ENABLED(CONFIG_PM_SLEEP)) {
+		dev_err_once(&vm->vdev->dev,
+			     "this kernel can't reset it (CONFIG_PM_SLEEP): bind it again\n");
 		return;
+	}
 	if (!virtio_mem_was_reset(vm))
 		vm->reset_delay = 0;
 	/* Not while the machine sleeps: then others reset the device. */

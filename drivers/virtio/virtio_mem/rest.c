@@ -45,7 +45,7 @@ bool virtio_mem_begin_pass(struct virtio_mem *vm)
 	bool awake;
 
 	spin_lock(&virtio_mem_rest_lock);
-	awake = !vm->detached && !virtio_mem_asleep &&
+	awake = !vm->halted && !virtio_mem_asleep &&
 		system_state <= SYSTEM_RUNNING;
 	if (awake) {
 		virtio_mem_enter(vm, VIRTIO_MEM_WORKING);
@@ -104,10 +104,10 @@ enum virtio_mem_phase virtio_mem_phase(struct virtio_mem *vm)
 }
 
 /* Afterwards the thread touches the device no more. */
-void virtio_mem_detach(struct virtio_mem *vm)
+void virtio_mem_halt(struct virtio_mem *vm)
 {
 	spin_lock(&virtio_mem_rest_lock);
-	vm->detached = true;
+	vm->halted = true;
 	vm->leave = true;
 	spin_unlock(&virtio_mem_rest_lock);
 	wake_up(&vm->wait);
@@ -115,10 +115,10 @@ void virtio_mem_detach(struct virtio_mem *vm)
 		   virtio_mem_phase(vm) != VIRTIO_MEM_WORKING);
 }
 
-void virtio_mem_attach(struct virtio_mem *vm)
+void virtio_mem_resume(struct virtio_mem *vm)
 {
 	spin_lock(&virtio_mem_rest_lock);
-	vm->detached = false;
+	vm->halted = false;
 	spin_unlock(&virtio_mem_rest_lock);
 	virtio_mem_wake(vm);
 }

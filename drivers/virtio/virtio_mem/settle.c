@@ -44,7 +44,10 @@ static int virtio_mem_settle_run(struct virtio_mem *vm, unsigned long block,
 			virtio_mem_tell_loss(vm, block, part);
 		rc = virtio_mem_exchange(vm, plugged ? VIRTIO_MEM_REQ_PLUG :
 					 VIRTIO_MEM_REQ_UNPLUG, block, part);
-		if (rc)
+		/* A device may keep what is not more than it was asked for. */
+		if (rc == -EAGAIN && !plugged)
+			virtio_mem_adopt(vm, block, part);
+		else if (rc)
 			return rc;
 	}
 	return 0;
@@ -127,6 +130,9 @@ int virtio_mem_take_stock(struct virtio_mem *vm)
 		rc = virtio_mem_settle(vm, 0, virtio_mem_nr_blocks(vm));
 	else
 		rc = virtio_mem_unplug_left_over(vm);
+	/* It is to rest: what could not be adopted is still in doubt. */
+	if (!rc && READ_ONCE(vm->leave))
+		rc = -EINTR;
 	if (rc)
 		return rc;
 	virtio_mem_keep_doubt(vm);

@@ -43,6 +43,12 @@ static bool virtio_mem_is_within(struct virtio_mem *vm, unsigned long block,
 
 /* Chunks */
 
+/*
+ * Chunks that nobody uses go together, up to this size: each call of Linux
+ * interrupts all CPUs.  One page in the way brings all of them back.
+ */
+#define VIRTIO_MEM_REMOVE_SIZE		SZ_512M
+
 /* Blocks, except for the limit. */
 struct virtio_mem_shrinking {
 	unsigned long excess;		/* more than the target */
@@ -50,53 +56,107 @@ struct virtio_mem_shrinking {
 	unsigned long limit;		/* pages: chunks with more in use wait */
 };
 
-static bool virtio_mem_try_remove(struct virtio_mem *vm, unsigned long chunk)
+static unsigned long virtio_mem_plugged_in(const struct virtio_mem *vm,
+					   unsigned long chunk,
+					   unsigned long nr)
 {
-	unsigned long plugged = vm->chunks[chunk].plugged;
+	unsigned long plugged = 0;
 
-	if (READ_ONCE(vm->chunks[chunk].online) &&
-	    !(virtio_mem_can_spare(plugged * vm->block_size) &&
-	      virtio_mem_fits_elsewhere(vm, chunk)))
-		return false;
-	if (virtio_mem_obstructed(vm, chunk))
-		return false;
-	if (!virtio_mem_remove_chunk(vm, chunk))
+	while (nr--)
+		plugged += vm->chunks[chunk + nr].plugged;
+	return plugged;
+}
+
+/* Removes @nr chunks, or none. */
+static bool virtio_mem_try_remove(struct virtio_mem *vm, unsigned long chunk,
+				  unsigned long nr)
+{
+	u64 size = virtio_mem_plugged_in(vm, chunk, nr) * vm->block_size;
+	unsigned long i;
+
+	for (i = chunk; i < chunk + nr; i++) {
+		if (READ_ONCE(vm->chunks[i].online) &&
+		    !(virtio_mem_can_spare(size) &&
+		      virtio_mem_fits_elsewhere(vm, i)))
+			return false;
+		if (virtio_mem_obstructed(vm, i))
+			return false;
+	}
+	if (!virtio_mem_remove_chunks(vm, chunk, nr))
 		return true;
 	virtio_mem_blame(vm, virtio_mem_chunk_block(vm, chunk),
-			 vm->chunk_blocks);
+			 nr * vm->chunk_blocks);
 	return false;
 }
 
+/*
+ * Removes @nr chunks, together or, where that fails, one by one.  Returns how
+ * many blocks that were.
+ */
+static unsigned long virtio_mem_remove_run(struct virtio_mem *vm,
+					   unsigned long chunk,
+					   unsigned long nr)
+{
+	unsigned long removed = 0;
+
+	if (virtio_mem_try_remove(vm, chunk, nr))
+		return virtio_mem_plugged_in(vm, chunk, nr);
+	if (nr == 1)
+		return 0;
+	while (nr-- && !virtio_mem_must_leave(vm))
+		if (virtio_mem_try_remove(vm, chunk + nr, 1))
+			removed += vm->chunks[chunk + nr].plugged;
+	return removed;
+}
+
 static bool virtio_mem_is_candidate(struct virtio_mem *vm, unsigned long chunk,
-				    const struct virtio_mem_shrinking *s)
+				    unsigned long excess, unsigned long limit)
 {
 	const struct virtio_mem_chunk *c = &vm->chunks[chunk];
 
-	return c->tried != vm->pass && c->plugged <= s->excess &&
+	return c->tried != vm->round && c->plugged <= excess &&
 	       virtio_mem_may_remove(vm, chunk) &&
 	       virtio_mem_is_within(vm, virtio_mem_chunk_block(vm, chunk),
-				    vm->chunk_blocks, s->limit);
+				    vm->chunk_blocks, limit);
+}
+
+/* How many candidates end with @chunk, up to @most. */
+static unsigned long virtio_mem_candidates(struct virtio_mem *vm,
+					   unsigned long chunk,
+					   unsigned long most,
+					   const struct virtio_mem_shrinking *s)
+{
+	unsigned long excess = s->excess, nr = 0;
+
+	while (nr < most && nr <= chunk &&
+	       virtio_mem_is_candidate(vm, chunk - nr, excess, s->limit)) {
+		excess -= vm->chunks[chunk - nr].plugged;
+		nr++;
+	}
+	return nr;
 }
 
 /*
- * Removes a chunk, once a pass.  What is removed is unplugged in long runs, but
- * early when it gets slow: the host waits for it.
+ * Removes chunks that end with @chunk, each tried once a round.  What is removed
+ * is unplugged in long runs, but early when it gets slow: the host waits for it.
  */
-static int virtio_mem_shrink_chunk(struct virtio_mem *vm, unsigned long chunk,
-				   struct virtio_mem_shrinking *s)
+static int virtio_mem_shrink_from(struct virtio_mem *vm, unsigned long chunk,
+				  unsigned long most,
+				  struct virtio_mem_shrinking *s)
 {
-	unsigned long plugged = vm->chunks[chunk].plugged;
-	bool gone;
+	unsigned long nr = virtio_mem_candidates(vm, chunk, most, s);
+	unsigned long first = chunk + 1 - nr, wanted, removed, i;
 
-	if (!virtio_mem_is_candidate(vm, chunk, s))
+	if (!nr)
 		return 0;
-	vm->chunks[chunk].tried = vm->pass;
-	gone = virtio_mem_try_remove(vm, chunk);
-	if (gone) {
-		s->excess -= plugged;
-		s->removed += plugged;
-	}
-	if (!s->removed || (gone && s->removed < virtio_mem_run_blocks(vm)))
+	for (i = first; i <= chunk; i++)
+		vm->chunks[i].tried = vm->round;
+	wanted = virtio_mem_plugged_in(vm, first, nr);
+	removed = virtio_mem_remove_run(vm, first, nr);
+	s->excess -= removed;
+	s->removed += removed;
+	if (!s->removed || (removed == wanted &&
+			    s->removed < virtio_mem_run_blocks(vm)))
 		return 0;
 	s->removed = 0;
 	return virtio_mem_unplug_detached(vm);
@@ -117,8 +177,8 @@ static int virtio_mem_shrink_gap(struct virtio_mem *vm,
 		chunk++;
 	while (++chunk < vm->nr_chunks && !rc && s->excess == excess &&
 	       vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_ADDED &&
-	       !virtio_mem_changed(vm))
-		rc = virtio_mem_shrink_chunk(vm, chunk, s);
+	       !virtio_mem_must_leave(vm))
+		rc = virtio_mem_shrink_from(vm, chunk, 1, s);
 	return rc;
 }
 
@@ -129,19 +189,22 @@ static int virtio_mem_shrink_gap(struct virtio_mem *vm,
 static int virtio_mem_shrink_chunks(struct virtio_mem *vm, unsigned long target)
 {
 	struct virtio_mem_shrinking s = { .excess = vm->nr_plugged - target };
+	unsigned long together =
+		max(div64_u64(VIRTIO_MEM_REMOVE_SIZE, vm->chunk_size), 1);
 	unsigned long chunk;
 	unsigned int i;
 	int rc;
 
-	vm->pass++;
+	vm->round++;
 	rc = virtio_mem_shrink_gap(vm, &s);
 	for (i = 0; i < ARRAY_SIZE(virtio_mem_used_32nds) && !rc; i++) {
 		s.limit = PHYS_PFN(vm->chunk_size) / 32 *
 			  virtio_mem_used_32nds[i];
 		for (chunk = vm->nr_chunks; chunk-- && !rc;) {
-			if (virtio_mem_changed(vm))
+			if (virtio_mem_must_leave(vm))
 				goto out;
-			rc = virtio_mem_shrink_chunk(vm, chunk, &s);
+			rc = virtio_mem_shrink_from(vm, chunk,
+						    s.limit ? 1 : together, &s);
 		}
 		/* Chunks without a plugged block had nothing in use. */
 		if (!s.excess)
@@ -202,7 +265,7 @@ static int virtio_mem_shrink_partly(struct virtio_mem *vm, unsigned long chunk,
 	struct virtio_mem_run run = { };
 	int rc = 0;
 
-	while (end > first && excess && !rc && !virtio_mem_changed(vm)) {
+	while (end > first && excess && !rc && !virtio_mem_must_leave(vm)) {
 		nr = virtio_mem_plugged_before(vm, first, end,
 					       min(excess, vm->take_blocks));
 		nr = virtio_mem_take_before(vm, chunk, end, nr, limit);
@@ -243,7 +306,7 @@ static int virtio_mem_shrink_blocks(struct virtio_mem *vm, unsigned long target)
 
 	for (nr = 1; nr <= vm->chunk_blocks && !rc; nr++, cond_resched()) {
 		for (chunk = vm->nr_chunks; chunk-- && !rc;) {
-			if (vm->nr_plugged <= target || virtio_mem_changed(vm))
+			if (vm->nr_plugged <= target || virtio_mem_must_leave(vm))
 				return 0;
 			if (!virtio_mem_may_remove(vm, chunk) ||
 			    vm->chunks[chunk].plugged != nr)

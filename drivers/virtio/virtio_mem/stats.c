@@ -42,7 +42,7 @@ void virtio_mem_count_work(struct virtio_mem *vm, enum virtio_mem_work work,
 }
 
 /*
- * A page that was noted before is counted once a pass, any other takes the
+ * A page that was noted before is counted once a round, any other takes the
  * oldest's place.
  */
 void virtio_mem_note_obstacle(struct virtio_mem *vm, unsigned long pfn,
@@ -63,8 +63,8 @@ void virtio_mem_note_obstacle(struct virtio_mem *vm, unsigned long pfn,
 		o = oldest;
 		*o = (struct virtio_mem_obstacle) { .pfn = pfn, .kind = kind };
 	}
-	o->nr += o->pass != vm->pass;
-	o->pass = vm->pass;
+	o->nr += o->round != vm->round;
+	o->round = vm->round;
 	o->last = ktime_get();
 	stats->latest = o;
 	spin_unlock(&stats->lock);

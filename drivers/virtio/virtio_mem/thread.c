@@ -37,13 +37,13 @@ static u64 virtio_mem_read_requested_size(const struct virtio_mem *vm)
  * Whether to leave a pass half-way: to rest, or for another target.  For what
  * else may have changed the pass is repeated.
  */
-bool virtio_mem_changed(struct virtio_mem *vm)
+bool virtio_mem_must_leave(struct virtio_mem *vm)
 {
 	if (READ_ONCE(vm->leave) || vm->broken)
 		return true;
 	if (!atomic_xchg(&vm->changed, 0))
 		return false;
-	if (virtio_mem_is_broken(vm))
+	if (virtio_mem_check_broken(vm))
 		return true;
 	vm->again = true;
 	if (virtio_mem_read_requested_size(vm) == vm->requested_size)
@@ -63,6 +63,7 @@ static void virtio_mem_read_sizes(struct virtio_mem *vm)
 	vm->reported = 1;
 	vm->add_told = false;
 	vm->result = 1;
+	vm->retry = 0;
 	virtio_mem_resize_begins(vm);
 }
 
@@ -97,13 +98,13 @@ static void virtio_mem_pass(struct virtio_mem *vm)
 	bool changed;
 	int rc = 0;
 
-	if (!virtio_mem_is_broken(vm)) {
+	if (!virtio_mem_check_broken(vm)) {
 		virtio_mem_read_sizes(vm);
 		rc = virtio_mem_take_stock(vm);
 		if (!rc)
 			rc = virtio_mem_resize(vm);
 	}
-	changed = virtio_mem_changed(vm);
+	changed = virtio_mem_must_leave(vm);
 	if (vm->broken) {
 		WRITE_ONCE(vm->result, -EIO);
 		vm->retry = 0;
@@ -143,8 +144,7 @@ int virtio_mem_thread(void *data)
 
 	allow_kernel_signal(SIGALRM);
 	while (!kthread_should_stop()) {
-		if (atomic_xchg(&vm->changed, 0) || vm->again)
-			vm->retry = 0;
+		atomic_set(&vm->changed, 0);
 		vm->again = false;
 		if (virtio_mem_begin_pass(vm)) {
 			virtio_mem_pass(vm);

@@ -62,7 +62,7 @@ struct virtio_mem_chunk {
 	u8 state;		/* enum virtio_mem_chunk_state; thread only */
 	u32 online;		/* memory blocks online; under vm->pages */
 	u32 plugged;		/* blocks; thread only */
-	u32 tried;		/* pass that tried to add or remove it; thread only */
+	u32 tried;		/* round that tried to add or remove it; thread only */
 	u32 obstacle;		/* page that was in the way, from 1; thread only */
 };
 
@@ -103,9 +103,9 @@ enum virtio_mem_kind {
 	VIRTIO_MEM_PAGE_FREE,
 	VIRTIO_MEM_PAGE_UNPLUGGED,
 	VIRTIO_MEM_PAGE_MOVABLE,
-	/* The others are in the way. */
+	VIRTIO_MEM_PAGE_POISONED,	/* broken: goes with a whole chunk only */
+	/* The others are in the way of all. */
 	VIRTIO_MEM_PAGE_PINNED,		/* somebody holds a movable one */
-	VIRTIO_MEM_PAGE_POISONED,	/* broken hardware */
 	VIRTIO_MEM_PAGE_RESERVED,	/* never in the page allocator */
 	VIRTIO_MEM_PAGE_TABLE,		/* a table of pages */
 	VIRTIO_MEM_PAGE_SLAB,		/* small objects of the kernel */
@@ -145,7 +145,7 @@ struct virtio_mem_work_stats {
 struct virtio_mem_obstacle {
 	unsigned long pfn;
 	enum virtio_mem_kind kind;
-	u32 pass;			/* the last in which it was in the way */
+	u32 round;			/* the last in which it was in the way */
 	u64 nr;				/* passes */
 	ktime_t last;
 };
@@ -185,7 +185,7 @@ struct virtio_mem {
 
 	/* Under the lock of rest.c */
 	enum virtio_mem_phase phase;
-	bool detached;			/* no queue to work with */
+	bool halted;			/* no queue to work with */
 	bool leave;			/* the thread leaves its pass, then rests */
 
 	/* Fixed while the structure lives */
@@ -209,7 +209,7 @@ struct virtio_mem {
 	 * locks, so the thread must not hold it when it adds or removes memory.
 	 */
 	struct mutex pages;
-	bool hotplugging;		/* the notifier holds it */
+	bool pages_held;		/* the notifier holds it */
 	struct virtio_mem_chunk *chunks;
 	unsigned long *plugged;		/* a bit per block */
 	unsigned long *taken;		/* ... whose pages we allocated */
@@ -220,7 +220,7 @@ struct virtio_mem {
 	u64 usable_size;
 	unsigned long nr_plugged;	/* blocks, as the map says */
 	unsigned long retry;		/* jiffies to the next retry; 0: none */
-	u32 pass;			/* number of the shrink or the growth */
+	u32 round;			/* number of the shrink or growth */
 	int reported;			/* how this resize ended; 1: not yet */
 	int result;			/* of the last attempt; 1: none yet */
 	bool again;			/* another pass has to follow this one */
@@ -229,6 +229,7 @@ struct virtio_mem {
 	bool settled;			/* the device agrees with the map */
 	bool kept;			/* left behind, it has the module's reference */
 	bool broken;			/* nothing but a reset helps the device */
+	bool hurried;			/* waits for no response for long */
 	unsigned long reset_delay;	/* jiffies to the next one */
 	unsigned long reset_last;	/* when it was, in jiffies */
 	bool loss_told;			/* that it lost memory in use */
@@ -349,10 +350,13 @@ int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
 			  unsigned long block, unsigned long nr);
 bool virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
 		     unsigned long block, unsigned long nr);
+void virtio_mem_adopt(struct virtio_mem *vm, unsigned long block,
+		      unsigned long nr);
 int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
 			    struct virtio_mem_run *run);
 int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk);
-int virtio_mem_remove_chunk(struct virtio_mem *vm, unsigned long chunk);
+int virtio_mem_remove_chunks(struct virtio_mem *vm, unsigned long chunk,
+			     unsigned long nr);
 int virtio_mem_unplug_detached(struct virtio_mem *vm);
 
 /* rest.c */
@@ -365,8 +369,8 @@ void virtio_mem_end_pass(struct virtio_mem *vm);
 bool virtio_mem_begin_hotplug(struct virtio_mem *vm);
 void virtio_mem_end_hotplug(struct virtio_mem *vm);
 enum virtio_mem_phase virtio_mem_phase(struct virtio_mem *vm);
-void virtio_mem_detach(struct virtio_mem *vm);
-void virtio_mem_attach(struct virtio_mem *vm);
+void virtio_mem_halt(struct virtio_mem *vm);
+void virtio_mem_resume(struct virtio_mem *vm);
 
 /* request.c */
 
@@ -374,7 +378,7 @@ void virtio_mem_response(struct virtqueue *vq);
 int virtio_mem_exchange(struct virtio_mem *vm, u16 type, unsigned long block,
 			unsigned long nr);
 bool virtio_mem_refused(int rc);
-bool virtio_mem_is_broken(struct virtio_mem *vm);
+bool virtio_mem_check_broken(struct virtio_mem *vm);
 void virtio_mem_doubt(struct virtio_mem *vm, unsigned long block,
 		      unsigned long nr);
 int virtio_mem_request_change(struct virtio_mem *vm, u16 type,
@@ -404,7 +408,7 @@ int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 
 /* thread.c */
 
-bool virtio_mem_changed(struct virtio_mem *vm);
+bool virtio_mem_must_leave(struct virtio_mem *vm);
 int virtio_mem_thread(void *data);
 void virtio_mem_config_changed(struct virtio_device *vdev);
 

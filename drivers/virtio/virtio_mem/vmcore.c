@@ -29,7 +29,7 @@ struct virtio_mem_dump {
 
 /*
  * Finds out about a block, and those beside it that are alike.  Of a device
- * that does not tell nothing is read.
+ * that does not tell nothing is read, and one that is silent is asked no more.
  */
 static void virtio_mem_dump_ask(struct virtio_mem_dump *dump,
 				unsigned long block)
@@ -39,6 +39,10 @@ static void virtio_mem_dump_ask(struct virtio_mem_dump *dump,
 	unsigned long nr = min(VIRTIO_MEM_DUMP_BLOCKS, usable - block);
 	int state = virtio_mem_request_state(vm, block, &nr);
 
+	if (state == -ETIMEDOUT) {
+		block = 0;
+		nr = virtio_mem_nr_blocks(vm);
+	}
 	if (state < 0)
 		dev_warn_ratelimited(&vm->vdev->dev,
 				     "no state of %lu blocks from %lu (%d): they are not dumped\n",
@@ -79,6 +83,7 @@ int virtio_mem_dump_probe(struct virtio_device *vdev)
 		return -ENOMEM;
 	virtio_mem_prepare(&dump->vm);
 	dump->vm.vdev = vdev;
+	dump->vm.hurried = true;
 	mutex_init(&dump->lock);
 	rc = virtio_mem_read_region(vdev, &dump->vm);
 	if (rc)
