@@ -83,7 +83,7 @@ PKG_COVERAGE := gcovr
 PKG_FUZZ     := clang libclang-rt-dev llvm
 PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich makedumpfile \
                 python3-pyelftools qemu-system-x86 perl git flex bison bc \
-                mmdebstrap
+                mmdebstrap e2fsprogs
 
 export PYTHONPATH := $(CURDIR)/$(QEMU_TREE)/python:$(CURDIR)/tools
 

@@ -7,6 +7,7 @@
 #ifndef _VIRTIO_MEM_COMPAT_H
 #define _VIRTIO_MEM_COMPAT_H
 
+#include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/page-flags.h>
@@ -35,6 +36,22 @@ static inline int virtio_mem_expected_refs(struct folio *folio)
 	       folio_has_private(folio);
 #else
 	return folio_expected_ref_count(folio);
+#endif
+}
+
+/*
+ * Takes a clean, locked folio that is not mapped out of the page cache, as after
+ * a memory error: few file systems can't.
+ */
+static inline void virtio_mem_remove_clean(struct address_space *mapping,
+					   struct folio *folio)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+	if (mapping->a_ops->error_remove_page)
+		mapping->a_ops->error_remove_page(mapping, &folio->page);
+#else
+	if (mapping->a_ops->error_remove_folio)
+		mapping->a_ops->error_remove_folio(mapping, folio);
 #endif
 }
 

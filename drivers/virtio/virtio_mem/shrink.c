@@ -82,6 +82,8 @@ static bool virtio_mem_try_remove(struct virtio_mem *vm, unsigned long chunk,
 		if (virtio_mem_obstructed(vm, i))
 			return false;
 	}
+	if (nr == 1 && READ_ONCE(vm->chunks[chunk].online))
+		virtio_mem_drop_cache(vm, chunk);
 	if (!virtio_mem_remove_chunks(vm, chunk, nr))
 		return true;
 	virtio_mem_blame(vm, virtio_mem_chunk_block(vm, chunk),

@@ -180,6 +180,7 @@ static int virtio_mem_work_show(struct seq_file *seq, void *data)
 		[VIRTIO_MEM_WORK_TAKE] = "take",
 		[VIRTIO_MEM_WORK_GIVE] = "give",
 		[VIRTIO_MEM_WORK_LOOK] = "look",
+		[VIRTIO_MEM_WORK_DROP] = "drop",
 	};
 	struct virtio_mem *vm = seq->private;
 	unsigned int work;

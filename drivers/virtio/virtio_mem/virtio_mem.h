@@ -18,6 +18,7 @@
  *   reset.c    resets a device that is stuck
  *   rest.c     when the thread must leave the device alone
  *   obstacle.c which pages stand in the way
+ *   cache.c    drops what need not be moved
  *   report.c   what the log tells
  *   stats.c    what debugfs shows
  *   vmcore.c   which memory of a crashed kernel can be read
@@ -120,6 +121,7 @@ enum virtio_mem_work {
 	VIRTIO_MEM_WORK_TAKE,		/* blocks of a chunk that stays */
 	VIRTIO_MEM_WORK_GIVE,		/* the same */
 	VIRTIO_MEM_WORK_LOOK,		/* what is in use */
+	VIRTIO_MEM_WORK_DROP,		/* cached files of a chunk */
 	VIRTIO_MEM_NR_WORKS
 };
 
@@ -468,6 +470,10 @@ const char *virtio_mem_kind_name(enum virtio_mem_kind kind);
 bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk);
 void virtio_mem_blame(struct virtio_mem *vm, unsigned long block,
 		      unsigned long nr);
+
+/* cache.c */
+
+void virtio_mem_drop_cache(struct virtio_mem *vm, unsigned long chunk);
 
 /* stats.c */
 
