@@ -318,6 +318,12 @@ $(B)/guest-%/initrd: $(B)/guest/init $(B)/module-%/virtio_mem.ko $(B)/test-modul
 
 .SECONDARY:
 
+# What looks into a dump of the guest
+$(STAMP)/crash: versions.mk tools/fetch-crash $(STAMP)/linux | $(STAMP)/packages-check
+	@echo 'fetching crash, and symbols of Linux $(LINUX_SERIES) ...'
+	@tools/fetch-crash $(LINUX) $(B)/crash $(FETCH)/linux $(CRASH_SUITE) $(B)/apt
+	@touch $@
+
 # --- Demo and checks ----------------------------------------------------
 
 .PHONY: demo
@@ -325,7 +331,7 @@ demo: qemu guest | $(STAMP)/packages-demo ## watch a guest grow and shrink
 	@$(PYTHON) -m demo $(DEMO)
 
 .PHONY: check
-check: qemu qemu-stock guest linux-src deb | $(STAMP)/packages-check ## all tests; the last line counts them
+check: qemu qemu-stock guest linux-src deb $(STAMP)/crash | $(STAMP)/packages-check ## all tests; the last line counts them
 	@$(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) --dist loadgroup $(TESTS)
 
 .PHONY: check-others

@@ -22,6 +22,10 @@ LINUX_OTHERS     := 6.1
 # suite with the newest kernel of all.
 PACKAGE_SUITES   := bookworm trixie-backports
 
+# Dumps of a test guest are looked into with the crash of this suite: one that
+# knows Linux of LINUX_SERIES.
+CRASH_SUITE      := trixie
+
 # QEMU's build needs this Meson; an older distribution takes it from this suite.
 MESON_MIN        := 1.5.0
 MESON_SUITE      := bookworm-backports

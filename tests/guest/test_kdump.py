@@ -136,3 +136,23 @@ def test_makedumpfile(crashed, tmp_path):
     subprocess.run([tool, "--dump-dmesg", tmp_path / "used",
                     tmp_path / "log"], check=True, capture_output=True)
     assert "sysrq" in (tmp_path / "log").read_text(errors="replace")
+
+
+@pytest.mark.skipif(bool(paths.GUEST_KERNEL), reason="symbols of one kernel")
+def test_crash(crashed, tmp_path):
+    """Make a dump that crash opens, with what is plugged in it."""
+    vm = crashed
+    vm.guest.load("ours")
+    path = save(vm)
+    address, _ = next((address, size) for address, size in vm.frames
+                      if address >= vm.devices()["vm0"]["memaddr"])
+    commands = tmp_path / "commands"
+    commands.write_text(f"sys\nbt\nrd -p -64 {address:#x}\nquit\n")
+    text = subprocess.run([paths.CRASH, "-s", "-i", commands, paths.VMLINUX,
+                           path], check=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, text=True).stdout
+    assert re.search(r"PANIC: .*sysrq triggered crash", text)
+    assert "sysrq_handle_crash" in text
+    word = int.from_bytes(ElfDump(path).read(address, 8), "little")
+    assert word
+    assert re.search(rf"^\s*{address:x}:\s+{word:016x}\b", text, re.MULTILINE)

@@ -20,6 +20,9 @@ INITRD = _GUEST / "initrd"
 # At boot, in MiB.  KASAN takes an eighth of all that is added later.
 GUEST_MIB = 2304 if HAS_DEBUG_KERNEL else 1024
 LOGS = BUILD / "logs"
+# What looks into a dump of a guest with the usual kernel
+CRASH = BUILD / "crash" / "crash"
+VMLINUX = BUILD / "crash" / "vmlinux"
 
 
 def qemu(which):
