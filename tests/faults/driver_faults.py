@@ -121,6 +121,11 @@ FAULTS = [
           "for (i = block; vm->chunks[chunk].online && i < block + nr; i++)",
           "for (i = block; i < block + nr; i++)", RESIZE),
 
+    # What stands in the way
+    Fault("what can't be moved is tried to", "obstacle.c",
+          "if (READ_ONCE(c->online) && !found)", "if (false)",
+          f"{GUEST}/test_reasons.py -k not_tried"),
+
     # Sleep, and what comes after this kernel
     Fault("a guest sleeps whose device forgets", "main.c",
           "if (!virtio_has_feature(vdev, VIRTIO_MEM_F_PERSISTENT_SUSPEND) &&\n"

@@ -145,10 +145,11 @@ def test_broken_page_goes_too(boot):
     assert last // (128 * MIB) not in vm.guest.memory_block_numbers()
 
 
-def test_kernel_pages_not_tried(boot):
+@pytest.mark.parametrize("policy", ["online_kernel", "online_movable"])
+def test_kernel_pages_not_tried(boot, policy):
     """Try to move nothing out of memory that the kernel itself uses."""
     vm = boot(Device("vm0", 2 * GIB),
-              cmdline="memhp_default_state=online_kernel")
+              cmdline=f"memhp_default_state={policy}")
     vm.resize_exact(vm0=2 * GIB)
     # One in each memory block: none can go as a whole.
     vm.guest.sprinkle(vm.devices()["vm0"]["memaddr"], 128 * MIB, 16)

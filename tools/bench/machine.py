@@ -5,6 +5,7 @@ takes the time.
 """
 
 import os
+import re
 import tempfile
 import time
 from contextlib import nullcontext
@@ -75,6 +76,7 @@ class Machine:
         self._dir = None
         self._monitor = None
         self._least = None              # MemTotal with nothing added
+        self._loaded = False            # or about to load a driver
         self.vm = None
 
     def __enter__(self):
@@ -82,10 +84,11 @@ class Machine:
             try:
                 return self._boot()
             except FAILURES:
-                if not self._hit_int3():
+                why = self._why_panicked()
+                if not why:
                     raise
             self._say(f"{self.contender.name}: the guest panicked while it "
-                      "booted (Oops: int3): booting another one")
+                      f"booted ({why}): booting another one")
         return self._boot()
 
     def __exit__(self, kind, value, trace):
@@ -107,6 +110,7 @@ class Machine:
         return args
 
     def _boot(self):
+        self._loaded = False
         self._dir = tempfile.TemporaryDirectory(prefix="bench-")
         self.vm = VM(f"bench-{self.contender.name}", self.means.devices,
                      memory=self._memory, cpus=self._cpus,
@@ -116,6 +120,7 @@ class Machine:
             with nullcontext() if self._huge_pages else NoHugePages():
                 self.vm.start()
             self._monitor = Monitor(f"{self._dir.name}/qmp")
+            self._loaded = True
             self.contender.load(self.vm)
             self.rest()
             self._least = self.guest.mem_total() - self.size
@@ -124,11 +129,20 @@ class Machine:
             raise
         return self
 
-    def _hit_int3(self):
-        """Whether it was TCG's fault: see testvm's _accel()."""
+    def _why_panicked(self):
+        """
+        Why the guest did, if that was no driver's fault but that of software
+        emulation: it hit a breakpoint (see testvm's _accel()), or did not get
+        as far as to load one.  Else "".
+        """
         console = self.vm.console
-        return self._accel.startswith("tcg") and console.exists() and \
-            "Oops: int3" in console.read_text(errors="replace")
+        if not self._accel.startswith("tcg") or not console.exists():
+            return ""
+        text = console.read_text(errors="replace")
+        if "Oops: int3" in text:
+            return "Oops: int3"
+        panic = re.search("Kernel panic - not syncing: (.*)", text)
+        return panic.group(1).strip() if panic and not self._loaded else ""
 
     def _end(self):
         if self._monitor:

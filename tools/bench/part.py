@@ -112,9 +112,9 @@ class Resizes(Part):
         times = {}
         if machine.size != size:
             times["grow"] = machine.resize(size)
-        self.pattern.prepare(machine.guest, size)
+        self.pattern.prepare(machine.vm, size)
         machine.rest()
-        times["shrink"] = machine.resize(0)
+        times["shrink"] = machine.resize(self.pattern.left(size))
         if "grow" not in times:
             machine.rest()
             times["grow"] = machine.resize(size)

@@ -26,7 +26,7 @@ def timed(rounds):
     few, fewer = max(rounds * 2 // 3, 1), max(rounds // 3, 1)
     return [
         Resizes("untouched", (*DRIVERS, *PAIR_I0, c.DIMM), rounds,
-                sizes=(2, 4, 8)),
+                sizes=(1, 2, 4, 8)),
         Resizes("untouched", (c.BALLOON,), fewer, sizes=(2,)),
         Resizes("used", (*DRIVERS, *PAIR_I0, c.DIMM), few, sizes=(4,),
                 pattern=p.USED),
@@ -35,6 +35,8 @@ def timed(rounds):
         Resizes("cache", DRIVERS, fewer, sizes=(4,), pattern=p.CACHE),
         Resizes("fragmented", DRIVERS, fewer, sizes=(4,),
                 pattern=p.FRAGMENTED),
+        Resizes("sprinkled", (*PAIR, *PAIR_I0), fewer, sizes=(4,),
+                pattern=p.SPRINKLED),
         # Two CPUs are those of the first part.
         Resizes("cpus", PAIR, fewer, sizes=(4,), cpus=1, label=", 1 CPU"),
         Resizes("cpus", PAIR, fewer, sizes=(4,), cpus=4, label=", 4 CPUs"),
@@ -61,7 +63,8 @@ def full(rounds):
 
 
 def quick(_rounds):
-    """In a few minutes: what matters most, at small sizes."""
+    """In three minutes: what matters most, at small sizes."""
     return [Resizes("untouched", (*PAIR, *PAIR_I0), 1, sizes=(2,)),
-            Resizes("used", PAIR, 1, sizes=(2,), pattern=p.USED),
+            Resizes("used", PAIR, 1, warm_up=False, sizes=(2,),
+                    pattern=p.USED),
             *counted(PAIR_I0, requests=8)[:2]]

@@ -4,6 +4,7 @@
  * found is remembered, to tell the user, and so as not to try in vain.
  */
 
+#include <linux/delay.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -11,6 +12,9 @@
 
 #include "compat.h"
 #include "virtio_mem.h"
+
+/* After so long what somebody holds for a moment is not held any more. */
+#define VIRTIO_MEM_MOMENT_US		1000
 
 const char *virtio_mem_kind_name(enum virtio_mem_kind kind)
 {
@@ -107,37 +111,46 @@ static void virtio_mem_remember(struct virtio_mem *vm, unsigned long chunk,
 		virtio_mem_note_obstacle(vm, found, kind);
 }
 
-/* Whether a chunk is in a zone that also has what can't be moved. */
-static bool virtio_mem_is_mixed(struct virtio_mem *vm, unsigned long chunk)
+/*
+ * The same for a part of a chunk, up to @end.  A page that is just being
+ * allocated, or held for a moment, looks like an obstacle: look twice.
+ */
+static unsigned long virtio_mem_find_lasting(struct virtio_mem *vm,
+					     unsigned long pfn,
+					     unsigned long end,
+					     enum virtio_mem_kind *kind)
 {
-	unsigned long pfn = PHYS_PFN(virtio_mem_chunk_addr(vm, chunk));
-	struct page *page = pfn_to_online_page(pfn);
+	unsigned int looks;
 
-	return page && page_zonenum(page) != ZONE_MOVABLE;
+	for (looks = 2; looks && pfn; looks--) {
+		if (!virtio_mem_lock_pages(vm))
+			return 0;
+		pfn = virtio_mem_find_obstacle(pfn, end - pfn,
+					       VIRTIO_MEM_PAGE_POISONED, kind);
+		mutex_unlock(&vm->pages);
+		if (looks > 1 && pfn)
+			fsleep(VIRTIO_MEM_MOMENT_US);
+	}
+	return pfn;
 }
 
 /*
  * Whether there is no point in trying to remove a chunk: what stood in its way
- * is still there, or there are pages of the kernel's own.
+ * is still there, or something else does.  To try takes long: Linux does not
+ * give up by itself.
  */
 bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk)
 {
-	unsigned long pfn = PHYS_PFN(virtio_mem_chunk_addr(vm, chunk));
+	unsigned long first = PHYS_PFN(virtio_mem_chunk_addr(vm, chunk));
+	unsigned long end = first + PHYS_PFN(vm->chunk_size), found = 0;
 	struct virtio_mem_chunk *c = &vm->chunks[chunk];
 	enum virtio_mem_kind kind = VIRTIO_MEM_PAGE_FREE;
-	unsigned long found = 0;
 
-	if (!virtio_mem_lock_pages(vm))
-		return true;
-	if (c->online && c->obstacle)
-		found = virtio_mem_find_obstacle(pfn + c->obstacle - 1, 1,
-						 VIRTIO_MEM_PAGE_POISONED,
-						 &kind);
-	if (c->online && !found && virtio_mem_is_mixed(vm, chunk))
-		found = virtio_mem_find_obstacle(pfn, PHYS_PFN(vm->chunk_size),
-						 VIRTIO_MEM_PAGE_POISONED,
-						 &kind);
-	mutex_unlock(&vm->pages);
+	if (READ_ONCE(c->online) && c->obstacle)
+		found = virtio_mem_find_lasting(vm, first + c->obstacle - 1,
+						first + c->obstacle, &kind);
+	if (READ_ONCE(c->online) && !found)
+		found = virtio_mem_find_lasting(vm, first, end, &kind);
 	virtio_mem_remember(vm, chunk, found, kind);
 	return found;
 }
