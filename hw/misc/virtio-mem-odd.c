@@ -444,6 +444,21 @@ static void odd_set_answer(Object *obj, Visitor *v, const char *name,
     error_setg(errp, "'%s' is no answer", word);
 }
 
+/* As the driver reads it, whatever it wrote */
+static void odd_get_status(Object *obj, Visitor *v, const char *name,
+                           void *opaque, Error **errp)
+{
+    visit_type_uint8(v, name, &VIRTIO_DEVICE(obj)->status, errp);
+}
+
+static void odd_put_status(Object *obj, Visitor *v, const char *name,
+                           void *opaque, Error **errp)
+{
+    if (visit_type_uint8(v, name, &VIRTIO_DEVICE(obj)->status, errp)) {
+        virtio_notify_config(VIRTIO_DEVICE(obj));
+    }
+}
+
 static char *odd_get_log(Object *obj, Error **errp)
 {
     return g_strdup(VIRTIO_MEM_ODD(obj)->log->str);
@@ -592,6 +607,8 @@ static void odd_class_init(ObjectClass *klass, void *data)
                                   odd_set_answer, NULL,
                                   (void *)&odd_words[i]);
     }
+    object_class_property_add(klass, "status", "uint8", odd_get_status,
+                              odd_put_status, NULL, NULL);
     object_class_property_add_str(klass, "log", odd_get_log, NULL);
     device_class_set_props(dc, odd_properties);
     dc->vmsd = &odd_vmstate;

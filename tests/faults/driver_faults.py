@@ -107,6 +107,11 @@ FAULTS = [
           "return min(size, vm->region_size);", "return size;",
           f"{ODD} -k sizes"),
 
+    Fault("a device that is gone is reset", "reset.c",
+          "if (vm->vdev->config->get_status(vm->vdev) == "
+          "VIRTIO_MEM_STATUS_GONE) {", "if (false) {",
+          f"{ODD} -k not_there"),
+
     # Memory
     Fault("unplugged blocks come online", "pages.c",
           "bool plugged = test_bit(block, vm->plugged);",

@@ -202,7 +202,8 @@ NAMES = ([f"answer-{name}" for name in ANSWERS]
          + [f"rebind-{name}" for name in CONSTANT]
          + [f"owed-{name}" for name in OWED]
          + [f"kept-{start}" for start in KEPT]
-         + ["ack-plug", "ack-unplug", "any-time", "always-stuck", "spurious"])
+         + ["ack-plug", "ack-unplug", "any-time", "always-stuck", "spurious",
+            "not-there"])
 
 
 def shared_devices():
@@ -358,6 +359,20 @@ def test_reset_that_does_not_help(odd):
     device.wait_for_line(NEEDS_RESET)
     device.check_patience()
     device.be_sane()
+    device.wait_for_size(GIB)
+    device.resize(0)
+
+
+def test_not_there(odd):
+    """Leave a device alone that reads as taken out, and go on if it is back."""
+    device = odd("not-there")
+    device.resize(HALF)
+    status = device.get("status")
+    device.tell(status=0xff, requested_size=GIB)
+    device.wait_for_line("not there")
+    device.check_patience()
+    assert device.get("status") == 0xff         # nobody wrote to it
+    device.tell(status=status)
     device.wait_for_size(GIB)
     device.resize(0)
 

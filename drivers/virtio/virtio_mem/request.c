@@ -35,10 +35,14 @@ bool virtio_mem_check_broken(struct virtio_mem *vm)
 {
 	struct virtio_device *vdev = vm->vdev;
 	const char *what;
+	u8 status;
 
 	if (vm->broken)
 		return true;
-	if (vdev->config->get_status(vdev) & VIRTIO_CONFIG_S_NEEDS_RESET)
+	status = vdev->config->get_status(vdev);
+	if (status == VIRTIO_MEM_STATUS_GONE)
+		what = "it is not there";
+	else if (status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		what = "it needs a reset";
 	else if (virtqueue_is_broken(vm->vq))
 		what = "its queue is broken";

@@ -9,6 +9,7 @@
 #include <linux/kernel.h>
 #include <linux/minmax.h>
 #include <linux/virtio.h>
+#include <linux/virtio_config.h>
 #include <linux/workqueue.h>
 
 #include "virtio_mem.h"
@@ -24,6 +25,16 @@ bool virtio_mem_was_reset(const struct virtio_mem *vm)
 	       time_before(jiffies, vm->reset_last + VIRTIO_MEM_RESET_MAX);
 }
 
+/* Not while the machine sleeps: then others reset the device. */
+static void virtio_mem_queue_reset(struct virtio_mem *vm)
+{
+	if (queue_delayed_work(system_freezable_wq, &vm->reset,
+			       vm->reset_delay))
+		vm->reset_delay = clamp(vm->reset_delay * 2,
+					(unsigned long)VIRTIO_MEM_RESET_MIN,
+					(unsigned long)VIRTIO_MEM_RESET_MAX);
+}
+
 /* Until then there is nothing to do with the device. */
 void virtio_mem_reset_later(struct virtio_mem *vm)
 {
@@ -34,12 +45,7 @@ void virtio_mem_reset_later(struct virtio_mem *vm)
 	}
 	if (!virtio_mem_was_reset(vm))
 		vm->reset_delay = 0;
-	/* Not while the machine sleeps: then others reset the device. */
-	if (queue_delayed_work(system_freezable_wq, &vm->reset,
-			       vm->reset_delay))
-		vm->reset_delay = clamp(vm->reset_delay * 2,
-					(unsigned long)VIRTIO_MEM_RESET_MIN,
-					(unsigned long)VIRTIO_MEM_RESET_MAX);
+	virtio_mem_queue_reset(vm);
 }
 
 #ifdef CONFIG_PM_SLEEP
@@ -47,6 +53,11 @@ void virtio_mem_reset_later(struct virtio_mem *vm)
 /* Called with the device's lock held, which keeps the driver bound. */
 static void virtio_mem_reset_now(struct virtio_mem *vm)
 {
+	/* Who resets a device that is not there waits for ever. */
+	if (vm->vdev->config->get_status(vm->vdev) == VIRTIO_MEM_STATUS_GONE) {
+		virtio_mem_queue_reset(vm);
+		return;
+	}
 	virtio_mem_stop(vm);
 	vm->stats.resets++;
 	vm->reset_last = jiffies;

@@ -135,6 +135,9 @@ enum virtio_mem_answer {
 	VIRTIO_MEM_NR_ANSWERS
 };
 
+/* A PCI device that was taken out reads as all ones, its status, too. */
+#define VIRTIO_MEM_STATUS_GONE	0xff
+
 #define VIRTIO_MEM_NR_REQUESTS	(VIRTIO_MEM_REQ_STATE + 1)
 
 struct virtio_mem_work_stats {
