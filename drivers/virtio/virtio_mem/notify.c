@@ -88,6 +88,8 @@ static void virtio_mem_watch_offlining(struct virtio_mem *vm,
 
 	if (current != vm->thread)
 		return;
+	/* To move pages may take long, in which nobody waits for RCU. */
+	rcu_unexpedite_gp();
 	off->pfn = mn->start_pfn;
 	off->nr_pages = mn->nr_pages;
 	off->in_use = ULONG_MAX;
@@ -100,6 +102,7 @@ static void virtio_mem_unwatch_offlining(struct virtio_mem *vm)
 		return;
 	timer_delete_sync(&vm->offlining.timer);
 	flush_signals(current);
+	rcu_expedite_gp();
 }
 
 /*
