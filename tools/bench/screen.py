@@ -105,7 +105,7 @@ def show(screen, results, goals):
                [entry for entry in found if not is_timed(entry)], unit=True)
     rows = [goal.row(results) for goal in goals]
     screen.table("Goals",
-                 ["goal", "stock", "ours", "ratio", "goal", "verdict"],
+                 ["work", "stock", "ours", "ratio", "goal", "verdict"],
                  [goal_cells(row) for row in rows if row.measured])
     missing = [row.title for row in rows if not row.measured]
     if missing:

@@ -91,6 +91,11 @@ void virtio_mem_report(struct virtio_mem *vm, int rc)
 			 "%llu MiB plugged of %llu MiB requested: %s (%d)%s, trying on\n",
 			 plugged / SZ_1M, vm->requested_size / SZ_1M,
 			 virtio_mem_reason(rc), rc, cause);
+	else if (plugged < vm->requested_size)
+		dev_info(&vm->vdev->dev,
+			 "%llu MiB plugged of %llu MiB requested, in %llu ms: the rest is less than unit_size\n",
+			 plugged / SZ_1M, vm->requested_size / SZ_1M,
+			 virtio_mem_resize_ms(vm));
 	else
 		dev_info(&vm->vdev->dev,
 			 "%llu MiB plugged, as requested, in %llu ms\n",
