@@ -46,6 +46,7 @@ int do_cache(char **argv);	/* FILE */
 
 /* kcore.c */
 int do_kcore(char **argv);	/* PHYSICAL BYTES */
+int do_devmem(char **argv);	/* PHYSICAL */
 
 /* spin.c */
 int do_spin(char **argv);	/* CPU */

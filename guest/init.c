@@ -268,6 +268,7 @@ static const struct verb verbs[] = {
 	{ "mount",	3, 3, do_mount },
 	{ "cache",	1, 1, do_cache },
 	{ "kcore",	2, 2, do_kcore },
+	{ "devmem",	1, 1, do_devmem },
 	{ "spin",	1, 1, do_spin },
 	{ "spin-end",	0, 0, do_spin_end },
 	{ "await-total", 1, 1, do_await_total },

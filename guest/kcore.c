@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Reads physical memory by way of the kernel's own image of it: an ELF file
- * whose segments are what the kernel has as RAM, plugged or not.
+ * whose segments are what the kernel has as RAM, plugged or not.  Maps it by
+ * way of /dev/mem.
  */
 
 #include <elf.h>
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/param.h>
 #include <unistd.h>
 
@@ -60,4 +62,20 @@ int do_kcore(char **argv)
 	if (fd >= 0)
 		close(fd);
 	return got < 0 ? -1 : answer(true, "%zd", total);
+}
+
+int do_devmem(char **argv)
+{
+	int fd = open("/dev/mem", O_RDONLY), rc;
+	void *page = MAP_FAILED;
+
+	if (fd >= 0)
+		page = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd,
+			    strtoull(argv[0], NULL, 0));
+	rc = answer(page != MAP_FAILED, "/dev/mem: %s", strerror(errno));
+	if (page != MAP_FAILED)
+		munmap(page, 4096);
+	if (fd >= 0)
+		close(fd);
+	return rc;
 }

@@ -21,6 +21,7 @@
 #include "migration/vmstate.h"
 #include "standard-headers/linux/virtio_ids.h"
 #include "standard-headers/linux/virtio_mem.h"
+#include "standard-headers/linux/virtio_pci.h"
 #include "system/hostmem.h"
 #include "system/reset.h"
 
@@ -643,15 +644,38 @@ struct VirtIOMEMOddPCI {
     VirtIOPCIProxy parent_obj;
 
     VirtIOMEMOdd vdev;
+    bool no_config;     /* no capability for the configuration space */
 };
+
+static void odd_hide_config(PCIDevice *pci)
+{
+    uint8_t at = pci->config[PCI_CAPABILITY_LIST];
+
+    for (; at; at = pci->config[at + PCI_CAP_LIST_NEXT]) {
+        uint8_t *type = pci->config + at +
+                        offsetof(struct virtio_pci_cap, cfg_type);
+
+        if (pci->config[at] == PCI_CAP_ID_VNDR &&
+            *type == VIRTIO_PCI_CAP_DEVICE_CFG) {
+            *type = 0;
+        }
+    }
+}
 
 static void odd_pci_realize(VirtIOPCIProxy *proxy, Error **errp)
 {
     proxy->nvectors = 2;    /* the queue and the configuration */
     virtio_pci_force_virtio_1(proxy);
-    qdev_realize(DEVICE(&VIRTIO_MEM_ODD_PCI(proxy)->vdev), BUS(&proxy->bus),
-                 errp);
+    if (qdev_realize(DEVICE(&VIRTIO_MEM_ODD_PCI(proxy)->vdev),
+                     BUS(&proxy->bus), errp) &&
+        VIRTIO_MEM_ODD_PCI(proxy)->no_config) {
+        odd_hide_config(PCI_DEVICE(proxy));
+    }
 }
+
+static const Property odd_pci_properties[] = {
+    DEFINE_PROP_BOOL("no-config", VirtIOMEMOddPCI, no_config, false),
+};
 
 static void odd_pci_instance_init(Object *obj)
 {
@@ -666,6 +690,7 @@ static void odd_pci_class_init(ObjectClass *klass, void *data)
     set_bit(DEVICE_CATEGORY_MISC, DEVICE_CLASS(klass)->categories);
     VIRTIO_PCI_CLASS(klass)->realize = odd_pci_realize;
     PCI_DEVICE_CLASS(klass)->class_id = PCI_CLASS_OTHERS;
+    device_class_set_props(DEVICE_CLASS(klass), odd_pci_properties);
 }
 
 static const VirtioPCIDeviceTypeInfo odd_pci_info = {

@@ -108,9 +108,20 @@ FAULTS = [
           f"{ODD} -k sizes"),
 
     Fault("a device that is gone is reset", "reset.c",
-          "if (vm->vdev->config->get_status(vm->vdev) == "
-          "VIRTIO_MEM_STATUS_GONE) {", "if (false) {",
+          "if (virtio_mem_is_gone(vm->vdev)) {", "if (false) {",
           f"{ODD} -k not_there"),
+    Fault("what somebody reset is waited for", "request.c",
+          "else if (!(status & VIRTIO_CONFIG_S_DRIVER_OK))",
+          "else if (false)", f"{ODD} -k by_others"),
+    Fault("a device fills the log", "report.c",
+          "\tif (!virtio_mem_may_tell(vm))\n\t\treturn;\n", "",
+          f"{ODD} -k log_is_not"),
+    Fault("unplugged memory can be read by /dev/mem", "region.c",
+          "\tvm->resource->flags |= IORESOURCE_SYSTEM_RAM | "
+          "IORESOURCE_EXCLUSIVE;\n", "", f"{RULES} -k dev_mem"),
+    Fault("a request without an answer is left behind", "device.c",
+          "while (virtqueue_detach_unused_buf(vm->vq))", "while (false)",
+          f"{DEBUG}/test_leaks.py -k owed", "debug"),
 
     # Memory
     Fault("unplugged blocks come online", "pages.c",
@@ -123,8 +134,11 @@ FAULTS = [
           "\tadjust_managed_page_count(pfn_to_page(pfn), -(long)nr_pages);\n",
           "", RESIZE),
     Fault("blocks of an offline chunk get pages", "chunk.c",
-          "for (i = block; vm->chunks[chunk].online && i < block + nr; i++)",
-          "for (i = block; i < block + nr; i++)", RESIZE),
+          "if (pfn_to_online_page(virtio_mem_block_pfn(vm, i)))",
+          "if (true)", RESIZE),
+    Fault("blocks of a half offline chunk get pages", "chunk.c",
+          "if (pfn_to_online_page(virtio_mem_block_pfn(vm, i)))",
+          "if (vm->chunks[chunk].online)", f"{ODD} -k half_online"),
 
     # What stands in the way
     Fault("what can't be moved is tried to", "obstacle.c",

@@ -168,6 +168,19 @@ def look_everywhere(vm, address, size):
     vm.guest.drop("look")
 
 
+def test_dev_mem(boot):
+    """Keep /dev/mem off the whole region, plugged or not."""
+    vm = boot(Device("vm0", GIB))
+    if "mem" not in vm.guest.list("/dev"):
+        pytest.skip("this kernel has no /dev/mem")
+    address = vm.devices()["vm0"]["memaddr"]
+    vm.resize_exact(vm0=256 * MIB)
+    for offset in (0, GIB // 2, GIB - 4096):
+        with pytest.raises(GuestError, match="not permitted"):
+            vm.guest.map_devmem(address + offset)
+    vm.guest.map_devmem(address + GIB)         # nothing is there
+
+
 @pytest.mark.parametrize("start", [0, 130 * MIB])
 def test_nothing_is_touched_before_the_answer(odd, start):
     """Leave memory alone until the device has said that it is plugged."""

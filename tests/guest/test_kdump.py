@@ -26,6 +26,7 @@ def boot_to_crash(boot, directory, device):
     with open(disk, "wb") as file:
         file.truncate(DISK)
     vm = boot(device, cmdline=CMDLINE, files=[paths.KERNEL, paths.INITRD],
+              memory=GIB,
               arguments=["-blockdev",
                          f"driver=file,node-name=disk,filename={disk}",
                          "-device", "virtio-blk-pci,drive=disk"])
@@ -107,10 +108,10 @@ def test_kdump_unload(crashed):
 
 def test_kdump_silent_device(boot, tmp_path):
     """Dump the rest when a device doesn't answer, and ask it once only."""
-    device = OddDevice("odd0", 0, size=3 * GIB)
+    device = OddDevice("odd0", 0)
     vm = boot_to_crash(boot, tmp_path, device)
     odd = Odd(vm, device)
-    odd.resize(3 * GIB)
+    odd.resize(GIB)
     crash(vm)
     odd.tell(state="none")
     vm.guest.load("ours")

@@ -61,6 +61,7 @@ REFUSED = {
     "region-without-memory-block":
         ({"memaddr": AREA + 64 * MIB, "region-size": 128 * MIB},
          "no memory block"),
+    "no-configuration": ({"no-config": "on"}, "no configuration"),
     "no-queue": ({"queues": 0}, "queue"),
     "queue-size-3": ({"queue-size": 3}, "queue"),
     "queue-size-1-direct": ({"queue-size": 1, "indirect_desc": "off"},
@@ -203,7 +204,7 @@ NAMES = ([f"answer-{name}" for name in ANSWERS]
          + [f"owed-{name}" for name in OWED]
          + [f"kept-{start}" for start in KEPT]
          + ["ack-plug", "ack-unplug", "any-time", "always-stuck", "spurious",
-            "not-there"])
+            "not-there", "was-reset", "flood"])
 
 
 def shared_devices():
@@ -374,6 +375,38 @@ def test_not_there(odd):
     assert device.get("status") == 0xff         # nobody wrote to it
     device.tell(status=status)
     device.wait_for_size(GIB)
+    device.resize(0)
+
+
+def test_reset_by_others(odd):
+    """Set a device up again that somebody else reset."""
+    device = odd("was-reset")
+    device.resize(HALF)
+    device.tell(plug="busy", requested_size=GIB)
+    device.wait_for_line(BUSY)
+    device.tell(status=0)
+    device.wait_for_line("reset it")
+    device.be_sane()
+    device.wait_for_size(GIB)
+    device.resize(0)
+
+
+def test_log_is_not_filled(odd):
+    """Write no more than 60 lines a minute, whatever a device does."""
+    def uptime():
+        return float(device.vm.guest.read("/proc/uptime").split()[0])
+
+    device = odd("flood")
+    begin = uptime()
+    device.tell(usable_region_size=0)
+    for number in range(200):
+        size = HALF + number % 2 * HALF
+        device.tell(requested_size=size)
+        device.vm.wait_for("the driver to see it", lambda: re.search(
+            rf"^requested_size:\s+{size}$", device.debugfs("status"),
+            re.MULTILINE))
+    assert len(device.lines()) <= 60 * (1 + (uptime() - begin) // 60)
+    device.tell(usable_region_size=GIB)
     device.resize(0)
 
 
@@ -558,6 +591,49 @@ def test_fields_change_any_time(odd, seed):
 
 
 # In guests of their own
+
+
+def test_big_block_half_online(boot):
+    """Let no page come online whose memory block is offline."""
+    vm = boot(OddDevice("odd0", 0), cmdline="memhp_default_state=offline")
+    device = Odd(vm, vm.configured[0])
+    device.tell(plug="done-error", state="error", requested_size=128 * MIB)
+    device.wait_for_size(128 * MIB)
+    vm.guest.unload()
+    # The next driver finds it out in the midst of a big block.
+    device.tell(plug="sane", state="none", unplug="nack", plugged_size=0,
+                requested_size=HALF)
+    vm.load(force_bbm=1, bbm_block_size=HALF)
+    device.wait_for_request("nb-state", device.get("nb-state"))
+    device.tell(plug="busy")
+    device.tell(state="sane")
+    first = BASE // (128 * MIB)
+    vm.wait_for("Linux to know the big block",
+                lambda: first in vm.guest.memory_block_numbers())
+    vm.guest.set_memory_block(first, "online_movable")
+    assert vm.guest.mem_total() == vm.boot_total + 128 * MIB
+    device.tell(plug="sane")
+    device.wait_for_size(HALF)
+    for number in range(first + 1, first + 4):
+        vm.guest.set_memory_block(number, "online_movable")
+    assert vm.guest.mem_total() == vm.boot_total + HALF
+    device.be_sane()
+    device.resize(0)
+
+
+def test_no_sleep_while_not_there(boot):
+    """Refuse to sleep while a device is taken out: to reset it would hang."""
+    vm = boot(OddDevice("odd0", 0))
+    device = Odd(vm, vm.configured[0])
+    device.resize(HALF)
+    status = device.get("status")
+    device.tell(status=0xff)
+    device.wait_for_line("not there")
+    with pytest.raises(GuestError):
+        vm.guest.write("/sys/power/state", "mem")
+    device.wait_for_line("cannot suspend")
+    device.tell(status=status)
+    device.resize(0)
 
 
 def boot_owing(boot):

@@ -159,6 +159,7 @@ def test_force_bbm(boot):
     vm = boot(parameters={"force_bbm": 1})
     vm.resize("vm0", GIB + 100 * MIB)
     vm.wait_exact(vm0=GIB)
+    vm.wait_for_log("the rest is less than unit_size")
     vm.resize("vm0", 300 * MIB)
     vm.wait_exact(vm0=256 * MIB)
     vm.resize_exact(vm0=0)

@@ -212,6 +212,10 @@ class Guest:
         """
         return int(self.command("kcore", hex(address), size))
 
+    def map_devmem(self, address):
+        """Maps a page of physical memory by way of /dev/mem, without a look."""
+        self.command("devmem", hex(address))
+
     def spin(self, cpu):
         """Begins to work on one CPU, and to count it."""
         self.command("spin", cpu)

@@ -29,12 +29,16 @@ static bool virtio_mem_is_disposable(struct folio *folio)
 	       folio_ref_count(folio) <= virtio_mem_expected_refs(folio) + 1;
 }
 
-/* The lock keeps others from mapping it, from changing it, and its file. */
+/*
+ * The lock keeps others from mapping it, from changing it, and its file.  What
+ * the file system keeps with it may be needed, even if the folio is clean.
+ */
 static void virtio_mem_drop_folio(struct folio *folio)
 {
 	if (!folio_trylock(folio))
 		return;
-	if (folio->mapping && virtio_mem_is_disposable(folio))
+	if (folio->mapping && virtio_mem_is_disposable(folio) &&
+	    (!folio_has_private(folio) || filemap_release_folio(folio, 0)))
 		virtio_mem_remove_clean(folio->mapping, folio);
 	folio_unlock(folio);
 }

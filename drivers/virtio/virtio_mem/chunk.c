@@ -85,8 +85,10 @@ static void virtio_mem_give(struct virtio_mem *vm, unsigned long chunk,
 		return;
 	}
 	virtio_mem_set_plugged(vm, block, nr, true);
-	for (i = block; vm->chunks[chunk].online && i < block + nr; i++)
-		virtio_mem_fake_online(vm, i);
+	/* A block is no larger than a memory block, or it is a whole chunk. */
+	for (i = block; i < block + nr; i++)
+		if (pfn_to_online_page(virtio_mem_block_pfn(vm, i)))
+			virtio_mem_fake_online(vm, i);
 	mutex_unlock(&vm->pages);
 	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_GIVE, since, true);
 }
@@ -183,7 +185,7 @@ static int virtio_mem_try_add(struct virtio_mem *vm, unsigned long chunk)
 	if (!rc) {
 		__module_get(THIS_MODULE);
 		virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_ADDED);
-	} else if (!vm->add_told) {
+	} else if (!vm->add_told && virtio_mem_may_tell(vm)) {
 		vm->add_told = true;
 		pr_warn("cannot add memory at 0x%llx: %d\n",
 			virtio_mem_chunk_addr(vm, chunk), rc);

@@ -34,6 +34,13 @@ static inline int virtio_mem_expected_refs(struct folio *folio)
 	       (folio_test_anon(folio) ? folio_test_swapcache(folio) :
 					 !!folio->mapping) +
 	       folio_has_private(folio);
+#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
+	/* Some have folio_expected_ref_count(), by the stable series. */
+	int nr = folio_nr_pages(folio);
+
+	return folio_mapcount(folio) + folio_test_swapcache(folio) * nr +
+	       (folio_test_anon(folio) ? 0 : !!folio->mapping * nr +
+					     folio_test_private(folio));
 #else
 	return folio_expected_ref_count(folio);
 #endif

@@ -181,6 +181,7 @@ void virtio_mem_prepare(struct virtio_mem *vm)
 	spin_lock_init(&vm->stats.lock);
 	timer_setup(&vm->offlining.timer, virtio_mem_offline_look, 0);
 	INIT_DELAYED_WORK(&vm->reset, virtio_mem_reset_work);
+	virtio_mem_init_lines(vm);
 }
 
 struct virtio_mem *virtio_mem_create(struct virtio_device *vdev)
@@ -210,12 +211,15 @@ err_free:
 	return ERR_PTR(rc);
 }
 
-/* The device forgets its queue, so that it can be set up again. */
+/* The device forgets its queue, and what is on it, to set it up again. */
 void virtio_mem_drop_queue(struct virtio_mem *vm)
 {
 	virtio_reset_device(vm->vdev);
-	if (vm->vq)
-		vm->vdev->config->del_vqs(vm->vdev);
+	if (!vm->vq)
+		return;
+	while (virtqueue_detach_unused_buf(vm->vq))
+		;
+	vm->vdev->config->del_vqs(vm->vdev);
 	vm->vq = NULL;
 }
 
@@ -236,6 +240,12 @@ int virtio_mem_find_queue(struct virtio_mem *vm)
 		dev_err(&vdev->dev, "a request does not fit into the queue\n");
 		virtio_mem_drop_queue(vm);
 		return -EINVAL;
+	}
+	/* Linux warns of a device that runs before it was told to. */
+	if (vdev->config->get_status(vdev) & VIRTIO_CONFIG_S_DRIVER_OK) {
+		dev_err(&vdev->dev, "it is not what it was set to\n");
+		virtio_mem_drop_queue(vm);
+		return -EIO;
 	}
 	virtio_device_ready(vdev);
 	vm->in_flight = false;

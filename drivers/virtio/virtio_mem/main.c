@@ -48,6 +48,10 @@ static int virtio_mem_probe(struct virtio_device *vdev)
 	struct virtio_mem *vm;
 	int rc;
 
+	if (!vdev->config->get) {
+		dev_err(&vdev->dev, "it has no configuration\n");
+		return -EINVAL;
+	}
 	if (is_kdump_kernel())
 		return virtio_mem_dump_probe(vdev);
 	mutex_lock(&virtio_mem_devices_mutex);
@@ -92,6 +96,10 @@ static int virtio_mem_freeze(struct virtio_device *vdev)
 
 	if (is_kdump_kernel())
 		return -EBUSY;
+	if (virtio_mem_is_gone(vdev)) {
+		dev_err(&vdev->dev, "cannot suspend: it is not there\n");
+		return -ENODEV;
+	}
 	virtio_mem_halt(vm);
 	if (!virtio_has_feature(vdev, VIRTIO_MEM_F_PERSISTENT_SUSPEND) &&
 	    (vm->nr_plugged || vm->doubt.nr)) {

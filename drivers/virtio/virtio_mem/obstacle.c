@@ -113,11 +113,12 @@ static void virtio_mem_remember(struct virtio_mem *vm, unsigned long chunk,
 
 /*
  * The same for a part of a chunk, up to @end.  A page that is just being
- * allocated, or held for a moment, looks like an obstacle: look twice.
+ * allocated looks like an obstacle for a moment: look twice.
  */
 static unsigned long virtio_mem_find_lasting(struct virtio_mem *vm,
 					     unsigned long pfn,
 					     unsigned long end,
+					     enum virtio_mem_kind harmless,
 					     enum virtio_mem_kind *kind)
 {
 	unsigned int looks;
@@ -125,8 +126,7 @@ static unsigned long virtio_mem_find_lasting(struct virtio_mem *vm,
 	for (looks = 2; looks && pfn; looks--) {
 		if (!virtio_mem_lock_pages(vm))
 			return 0;
-		pfn = virtio_mem_find_obstacle(pfn, end - pfn,
-					       VIRTIO_MEM_PAGE_POISONED, kind);
+		pfn = virtio_mem_find_obstacle(pfn, end - pfn, harmless, kind);
 		mutex_unlock(&vm->pages);
 		if (looks > 1 && pfn)
 			fsleep(VIRTIO_MEM_MOMENT_US);
@@ -136,8 +136,9 @@ static unsigned long virtio_mem_find_lasting(struct virtio_mem *vm,
 
 /*
  * Whether there is no point in trying to remove a chunk: what stood in its way
- * is still there, or something else does.  To try takes long: Linux does not
- * give up by itself.
+ * is still there, or pages of the kernel's own are.  To try takes long: Linux
+ * does not give up by itself.  But a page that only seems to be pinned may wait
+ * on a list of another CPU, and to try empties those.
  */
 bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk)
 {
@@ -148,9 +149,11 @@ bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk)
 
 	if (READ_ONCE(c->online) && c->obstacle)
 		found = virtio_mem_find_lasting(vm, first + c->obstacle - 1,
-						first + c->obstacle, &kind);
+						first + c->obstacle,
+						VIRTIO_MEM_PAGE_POISONED, &kind);
 	if (READ_ONCE(c->online) && !found)
-		found = virtio_mem_find_lasting(vm, first, end, &kind);
+		found = virtio_mem_find_lasting(vm, first, end,
+						VIRTIO_MEM_PAGE_PINNED, &kind);
 	virtio_mem_remember(vm, chunk, found, kind);
 	return found;
 }

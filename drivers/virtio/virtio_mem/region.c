@@ -38,8 +38,9 @@ int virtio_mem_claim_region(struct virtio_device *vdev,
 			vm->region_size, vm->addr);
 		return -EBUSY;
 	}
-	/* Memory will be added inside. */
+	/* Memory will be added inside, which /dev/mem must not touch. */
 	vm->resource->flags &= ~IORESOURCE_BUSY;
+	vm->resource->flags |= IORESOURCE_SYSTEM_RAM | IORESOURCE_EXCLUSIVE;
 	return 0;
 }
 

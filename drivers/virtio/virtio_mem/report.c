@@ -6,6 +6,7 @@
 
 #include <linux/errno.h>
 #include <linux/memory.h>
+#include <linux/ratelimit.h>
 #include <linux/sizes.h>
 #include <linux/virtio.h>
 
@@ -75,6 +76,22 @@ static void virtio_mem_print_cause(const struct virtio_mem *vm, int rc,
 			 virtio_mem_block_of(vm, o->pfn));
 }
 
+/*
+ * A device that changes its mind all the time must not fill the log: so many
+ * lines a minute are told.
+ */
+#define VIRTIO_MEM_LINES		60
+
+void virtio_mem_init_lines(struct virtio_mem *vm)
+{
+	ratelimit_state_init(&vm->lines, 60 * HZ, VIRTIO_MEM_LINES);
+}
+
+bool virtio_mem_may_tell(struct virtio_mem *vm)
+{
+	return __ratelimit(&vm->lines);
+}
+
 /* Says once that a target can't be reached yet, and once that it is. */
 void virtio_mem_report(struct virtio_mem *vm, int rc)
 {
@@ -85,6 +102,8 @@ void virtio_mem_report(struct virtio_mem *vm, int rc)
 	if (vm->reported == rc || (vm->reported < 0 && rc))
 		return;
 	vm->reported = rc;
+	if (!virtio_mem_may_tell(vm))
+		return;
 	virtio_mem_print_cause(vm, rc, cause, sizeof(cause));
 	if (rc)
 		dev_info(&vm->vdev->dev,

@@ -40,8 +40,10 @@ bool virtio_mem_check_broken(struct virtio_mem *vm)
 	if (vm->broken)
 		return true;
 	status = vdev->config->get_status(vdev);
-	if (status == VIRTIO_MEM_STATUS_GONE)
+	if (status == U8_MAX)
 		what = "it is not there";
+	else if (!(status & VIRTIO_CONFIG_S_DRIVER_OK))
+		what = "somebody reset it";
 	else if (status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		what = "it needs a reset";
 	else if (virtqueue_is_broken(vm->vq))
@@ -174,8 +176,11 @@ void virtio_mem_doubt(struct virtio_mem *vm, unsigned long block,
 {
 	unsigned long end = block + nr;
 
-	/* To settle what lies between does no harm. */
-	if (vm->doubt.nr) {
+	/* To settle what lies between, or all, does no harm. */
+	if (!vm->settled && !vm->doubt.nr) {
+		block = 0;
+		end = virtio_mem_nr_blocks(vm);
+	} else if (vm->doubt.nr) {
 		end = max(end, vm->doubt.block + vm->doubt.nr);
 		block = min(block, vm->doubt.block);
 	}

@@ -18,6 +18,12 @@
 #define VIRTIO_MEM_RESET_MIN		(HZ / 10)
 #define VIRTIO_MEM_RESET_MAX		(60 * HZ)
 
+/* Whether the device was taken out: PCI then reads as all ones. */
+bool virtio_mem_is_gone(struct virtio_device *vdev)
+{
+	return vdev->config->get_status(vdev) == U8_MAX;
+}
+
 /* Whether that was not long ago, so that it seems to be of no use. */
 bool virtio_mem_was_reset(const struct virtio_mem *vm)
 {
@@ -54,7 +60,7 @@ void virtio_mem_reset_later(struct virtio_mem *vm)
 static void virtio_mem_reset_now(struct virtio_mem *vm)
 {
 	/* Who resets a device that is not there waits for ever. */
-	if (vm->vdev->config->get_status(vm->vdev) == VIRTIO_MEM_STATUS_GONE) {
+	if (virtio_mem_is_gone(vm->vdev)) {
 		virtio_mem_queue_reset(vm);
 		return;
 	}

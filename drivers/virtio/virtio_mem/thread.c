@@ -105,6 +105,8 @@ static void virtio_mem_pass(struct virtio_mem *vm)
 			rc = virtio_mem_resize(vm);
 	}
 	changed = virtio_mem_must_leave(vm);
+	if (READ_ONCE(vm->leave))
+		return;		/* there may be no device any more */
 	if (vm->broken) {
 		WRITE_ONCE(vm->result, -EIO);
 		vm->retry = 0;

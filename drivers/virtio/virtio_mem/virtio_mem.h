@@ -39,6 +39,7 @@
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/pfn.h>
+#include <linux/ratelimit_types.h>
 #include <linux/spinlock_types.h>
 #include <linux/timer.h>
 #include <linux/types.h>
@@ -134,9 +135,6 @@ enum virtio_mem_answer {
 	VIRTIO_MEM_ANSWER_NONE,		/* not sent, or not waited for */
 	VIRTIO_MEM_NR_ANSWERS
 };
-
-/* A PCI device that was taken out reads as all ones, its status, too. */
-#define VIRTIO_MEM_STATUS_GONE	0xff
 
 #define VIRTIO_MEM_NR_REQUESTS	(VIRTIO_MEM_REQ_STATE + 1)
 
@@ -238,6 +236,7 @@ struct virtio_mem {
 	unsigned long reset_delay;	/* jiffies to the next one */
 	unsigned long reset_last;	/* when it was, in jiffies */
 	bool loss_told;			/* that it lost memory in use */
+	struct ratelimit_state lines;	/* of what a device can have us tell */
 	struct virtio_mem_run doubt;	/* blocks whose response was lost */
 	struct virtio_mem_odd odd;
 	struct task_struct *thread;	/* lives as long as the structure */
@@ -436,6 +435,7 @@ int virtio_mem_take_stock(struct virtio_mem *vm);
 
 /* reset.c */
 
+bool virtio_mem_is_gone(struct virtio_device *vdev);
 bool virtio_mem_was_reset(const struct virtio_mem *vm);
 void virtio_mem_reset_later(struct virtio_mem *vm);
 void virtio_mem_reset_work(struct work_struct *work);
@@ -465,6 +465,8 @@ void virtio_mem_let_go(struct virtio_mem *vm);
 /* report.c */
 
 const char *virtio_mem_reason(int rc);
+void virtio_mem_init_lines(struct virtio_mem *vm);
+bool virtio_mem_may_tell(struct virtio_mem *vm);
 void virtio_mem_report(struct virtio_mem *vm, int rc);
 
 /* obstacle.c */

@@ -3,6 +3,7 @@
 
 import re
 
+from odd import Odd, OddDevice
 from testvm import GIB, MIB
 
 DRIVER = "/sys/bus/virtio/drivers/virtio_mem"
@@ -48,3 +49,19 @@ def test_nothing_leaks(boot):
     assert leaks(vm) == []
     vm.load()
     vm.resize_exact(vm0=GIB)
+
+
+def test_nothing_leaks_that_was_owed(boot):
+    """Leave nothing of a request behind that the device never answered."""
+    vm = boot(OddDevice("odd0", 0),
+              cmdline="memhp_default_state=online_movable kmemleak=on")
+    device = Odd(vm, vm.configured[0])
+    vm.guest.write(KMEMLEAK, "clear")
+    device.tell(plug="none")
+    for _ in range(3):
+        device.begin_request("nb-plug", GIB)
+        device.unbind()
+        device.bind()
+    assert leaks(vm) == []
+    device.be_sane()
+    device.resize(0)
