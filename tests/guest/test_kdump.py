@@ -14,6 +14,9 @@ from test_dump import (PLUGGED, SIZE, check_pattern, extents_of_device,
 from testvm import GIB, MIB, Device, backing, paths
 from testvm.vm import WARNINGS
 
+# To dump takes long: most tests share a guest and its dump.
+pytestmark = pytest.mark.xdist_group("kdump")
+
 DISK = 4 * GIB
 CMDLINE = "memhp_default_state=online_movable crashkernel=320M"
 # What is in the dump's kernel is no concern of the one that crashed.
@@ -40,20 +43,20 @@ def crash(vm):
     vm.guest.crash()
 
 
-@pytest.fixture
-def crashed(boot, tmp_path):
+@pytest.fixture(scope="module")
+def crashed(boot_for_all, tmp_path_factory):
     """
     A guest whose dump kernel runs: memory was plugged with holes in it, and
     "data" was in use.  `plugged` are the extents that were plugged.
     """
-    vm = boot_to_crash(boot, tmp_path, Device(
+    vm = boot_to_crash(boot_for_all, tmp_path_factory.mktemp("kdump"), Device(
         "vm0", SIZE, backend="memory-backend-memfd,share=on,reserve=off"))
     use_with_holes(vm)
     vm.plugged = plugged_extents(vm)
     crash(vm)
     yield vm
     assert not WARNINGS.search(vm.guest.dmesg())
-    boot.end(vm)        # its log tells of the crash
+    boot_for_all.end(vm)        # its log tells of the crash
 
 
 def plugged_extents(vm):
@@ -72,25 +75,33 @@ def save(vm):
     return vm.dump
 
 
-def check_zeroes(vm, dump):
+@pytest.fixture(scope="module")
+def dump(crashed):
+    """The path of a dump; the driver is not loaded any more."""
+    crashed.guest.load("ours")
+    path = save(crashed)
+    crashed.guest.unload()
+    return path
+
+
+def check_zeroes(vm, elf):
     """What is unplugged of the memory blocks in the dump has no contents."""
     addr = vm.devices()["vm0"]["memaddr"]
-    extents = extents_of_device(vm, dump.extents)
+    extents = extents_of_device(vm, elf.extents)
     unplugged = backing.outside(extents, vm.plugged)
     assert backing.total(unplugged) > 0
     for start, end in unplugged:
         for place in range(start, end, 2 * MIB):
-            assert not any(dump.read(addr + place, 4096))
+            assert not any(elf.read(addr + place, 4096))
 
 
-def test_kdump(crashed):
+def test_kdump(crashed, dump):
     """Dump all that is plugged, leave the rest alone, and say so."""
     vm = crashed
-    vm.guest.load("ours")
     assert "what is unplugged is not dumped" in vm.guest.dmesg()
-    dump = ElfDump(save(vm))
-    check_pattern(vm, dump.read)
-    check_zeroes(vm, dump)
+    elf = ElfDump(dump)
+    check_pattern(vm, elf.read)
+    check_zeroes(vm, elf)
     assert not outside_of_memory(vm, vm.plugged)
     assert vm.size("vm0") == PLUGGED
 
@@ -121,18 +132,15 @@ def test_kdump_silent_device(boot, tmp_path):
     boot.end(vm)
 
 
-def test_makedumpfile(crashed, tmp_path):
+def test_makedumpfile(dump, tmp_path):
     """Make a dump that the usual tools can read."""
     tool = shutil.which("makedumpfile", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if not tool:
         pytest.skip("makedumpfile is not installed")
-    vm = crashed
-    vm.guest.load("ours")
-    path = save(vm)
-    subprocess.run([tool, "-c", "-d", "31", path, tmp_path / "small"],
+    subprocess.run([tool, "-c", "-d", "31", dump, tmp_path / "small"],
                    check=True, capture_output=True)
-    assert 0 < (tmp_path / "small").stat().st_size < path.stat().st_size
-    subprocess.run([tool, "-c", "-d", "16", path, tmp_path / "used"],
+    assert 0 < (tmp_path / "small").stat().st_size < dump.stat().st_size
+    subprocess.run([tool, "-c", "-d", "16", dump, tmp_path / "used"],
                    check=True, capture_output=True)
     subprocess.run([tool, "--dump-dmesg", tmp_path / "used",
                     tmp_path / "log"], check=True, capture_output=True)
@@ -140,20 +148,18 @@ def test_makedumpfile(crashed, tmp_path):
 
 
 @pytest.mark.skipif(bool(paths.GUEST_KERNEL), reason="symbols of one kernel")
-def test_crash(crashed, tmp_path):
+def test_crash(crashed, dump, tmp_path):
     """Make a dump that crash opens, with what is plugged in it."""
     vm = crashed
-    vm.guest.load("ours")
-    path = save(vm)
     address, _ = next((address, size) for address, size in vm.frames
                       if address >= vm.devices()["vm0"]["memaddr"])
     commands = tmp_path / "commands"
     commands.write_text(f"sys\nbt\nrd -p -64 {address:#x}\nquit\n")
     text = subprocess.run([paths.CRASH, "-s", "-i", commands, paths.VMLINUX,
-                           path], check=True, stdin=subprocess.DEVNULL,
+                           dump], check=True, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, text=True).stdout
     assert re.search(r"PANIC: .*sysrq triggered crash", text)
     assert "sysrq_handle_crash" in text
-    word = int.from_bytes(ElfDump(path).read(address, 8), "little")
+    word = int.from_bytes(ElfDump(dump).read(address, 8), "little")
     assert word
     assert re.search(rf"^\s*{address:x}:\s+{word:016x}\b", text, re.MULTILINE)
