@@ -61,6 +61,7 @@ def test_nothing_leaks_that_was_owed(boot):
     for _ in range(3):
         device.begin_request("nb-plug", GIB)
         device.unbind()
+        device.tell(requested_size=0)
         device.bind()
     assert leaks(vm) == []
     device.be_sane()
