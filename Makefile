@@ -339,12 +339,10 @@ check-others: $(addprefix check-,$(LINUX_OTHERS)) ## the tests of the driver in 
 
 check-debug: ## the tests with a guest, on a kernel with KASAN, lockdep and the like
 
-# Linux 6.1 warns at times while it wakes up, whatever driver it has: its random
-# numbers ask for the time, which stands still (ktime_get_seconds()).
 check-%: qemu qemu-stock $(B)/guest-%/vmlinuz $(B)/guest-%/initrd | $(STAMP)/packages-check
 	@GUEST_KERNEL=$* $(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) \
 		--dist loadgroup $(GUEST_TESTS) \
-		-k 'not stock-driver$(if $(filter 6.1,$*), and not sleep)'
+		-k 'not stock-driver'
 
 $(COV_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) \
 		$(STAMP)/value-QEMU_OPTIONS tools/cc-coverage

@@ -70,6 +70,7 @@ def test_sleep_in_a_resize(boot, first, second):
     """Sleep half way, and go on after the wake-up."""
     vm = boot()
     vm.resize_exact(vm0=first)
+    vm.prepare_sleep()
     vm.begin_resize("vm0", second)
     vm.sleep()
     vm.wait_exact(vm0=second)
@@ -123,6 +124,7 @@ def test_sleep_while_offlining_is_stuck(boot):
     """Sleep while the device's thread waits for a stuck offlining."""
     vm = boot()
     vm.resize_exact(vm0=256 * MIB)
+    vm.prepare_sleep()
     begin_stuck_offlining(vm)
     vm.resize("vm0", GIB)
     vm.sleep()

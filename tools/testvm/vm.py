@@ -349,8 +349,20 @@ class VM(Migration, Snapshot):
         self.wait_for(f"the guest to say '{text}'",
                       lambda: text in self.console.read_text(errors="replace"))
 
+    def prepare_sleep(self):
+        """
+        Returns once the guest can sleep at any moment.  In its first two
+        minutes Linux 6.1 asks for the time whenever somebody wants random
+        numbers, also while it wakes up: then it warns.
+        """
+        if paths.GUEST_KERNEL == "6.1":
+            self.wait_for("the guest to be two minutes old", lambda: float(
+                self.guest.read("/proc/uptime").split()[0]) > 121)
+            self.guest.read("/proc/sys/kernel/random/uuid")
+
     def sleep(self):
         """Suspends the guest to RAM, and returns once it woke up again."""
+        self.prepare_sleep()
         before = len(self.events("SUSPEND"))
         self.guest.fall_asleep()
         self.wait_for("the guest to sleep",
