@@ -140,9 +140,44 @@ FAULTS = [
           "if (pfn_to_online_page(virtio_mem_block_pfn(vm, i)))",
           "if (vm->chunks[chunk].online)", f"{ODD} -k half_online"),
 
+    # Big blocks
+    Fault("the target is not rounded to big blocks", "virtio_mem.h",
+          "rounddown(div64_u64(vm->requested_size, vm->block_size),\n"
+          "\t\t\t vm->unit_blocks)",
+          "div64_u64(vm->requested_size, vm->block_size)",
+          f"{RESIZE} -k force_bbm"),
+    Fault("big blocks have the usual size", "region.c",
+          "if (is_power_of_2(wanted) && wanted >= least)", "if (false)",
+          f"{RESIZE} -k bbm_block_size"),
+
+    # Failures
+    Fault("a map that was not allocated is used", "region.c",
+          "return vm->chunks && vm->plugged && vm->taken ? 0 : -ENOMEM;",
+          "return 0;", f"{DEBUG} -k bind", "debug"),
+    Fault("what did not come online stays", "chunk.c",
+          "if (!rc && vm->online_failed &&", "if (false &&",
+          f"{DEBUG} -k onlining_refused", "debug"),
+    Fault("a refused offlining keeps the pages locked", "notify.c",
+          "\tcase MEM_CANCEL_ONLINE:\n\tcase MEM_CANCEL_OFFLINE:\n",
+          "\tcase MEM_CANCEL_OFFLINE:\n\t\treturn NOTIFY_OK;\n"
+          "\tcase MEM_CANCEL_ONLINE:\n",
+          f"{DEBUG} -k offlining_refused", "debug"),
+
+    # What is told
+    Fault("chunks that are full count as partly plugged", "stats.c",
+          "partly += c->state == VIRTIO_MEM_CHUNK_ADDED &&",
+          "partly += c->state == VIRTIO_MEM_CHUNK_ADDED ||",
+          f"{REASONS} -k test_status"),
+    Fault("resizes are not told apart", "stats.c",
+          "stats->resize = (stats->resize + 1) % "
+          "ARRAY_SIZE(stats->resizes);", "", f"{REASONS} -k test_resizes"),
+
     # What stands in the way
+    Fault("nothing goes but whole chunks", "shrink.c",
+          "vm->unit_blocks < vm->chunk_blocks) {", "false) {",
+          f"{GUEST}/test_fragmented.py -k online_movable"),
     Fault("what can't be moved is tried to", "obstacle.c",
-          "if (READ_ONCE(c->online) && !found)", "if (false)",
+          "if (READ_ONCE(c->online) && !found &&", "if (false &&",
           f"{GUEST}/test_reasons.py -k not_tried"),
 
     # Sleep, and what comes after this kernel

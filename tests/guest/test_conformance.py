@@ -12,7 +12,7 @@ from odd import BASE, BLOCK, Odd, OddDevice
 from test_dump import outside_of_memory, use_with_holes
 from test_kdump import plugged_extents
 from testvm import GIB, MIB, Device, GuestError, backing
-from testvm.guest import MEMORY_DIR, STOCK_DIR
+from testvm.guest import MEMORY_DIR
 
 HALF = 512 * MIB
 MEMORY_BLOCK = 128 * MIB
@@ -270,19 +270,10 @@ def test_only_what_is_of_use_is_plugged(odd):
     assert device.get("nb-wrong") == 0
 
 
-def occupy(device, address):
-    """Another driver, a log in RAM, claims a MiB inside the region."""
-    vm = device.vm
-    vm.guest.load_kernels_own("reed_solomon")
-    vm.guest.command("load", f"{STOCK_DIR}/ramoops.ko",
-                     f"mem_address={address:#x} mem_size={MIB:#x}")
-    assert "ramoops" in vm.guest.read("/proc/iomem")
-
-
 def test_what_cannot_be_added_is_unplugged(odd):
     """Unplug what was plugged in vain, and plug it once it is of use."""
     device = odd()
-    occupy(device, BASE + HALF)
+    device.vm.guest.occupy(BASE + HALF, MIB)
     before = device.get("nb-unplug")
     device.tell(requested_size=GIB)
     # All other memory blocks are free.
@@ -292,7 +283,7 @@ def test_what_cannot_be_added_is_unplugged(odd):
     device.check_patience()
     assert device.vm.guest.dmesg().count("cannot add memory") == 1
     device.wait_for_size(7 * MEMORY_BLOCK)
-    device.vm.guest.command("unload", "ramoops")
+    device.vm.guest.end_occupy()
     device.wait_for_size(GIB)
     assert device.get("nb-wrong") == 0
 

@@ -123,6 +123,14 @@ class Guest:
     def end_sprinkle(self):
         self.command("unload", "sprinkle")
 
+    def occupy(self, start, size):
+        """Claims a range of physical addresses; end_occupy() follows."""
+        self.command("load", f"{TESTS_DIR}/occupy.ko",
+                     f"start={start} size={size}")
+
+    def end_occupy(self):
+        self.command("unload", "occupy")
+
     def unload(self):
         self.command("unload", "virtio_mem")
 

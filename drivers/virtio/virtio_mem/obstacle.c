@@ -111,6 +111,15 @@ static void virtio_mem_remember(struct virtio_mem *vm, unsigned long chunk,
 		virtio_mem_note_obstacle(vm, found, kind);
 }
 
+/* Whether a chunk is in a zone that also has what can't be moved. */
+static bool virtio_mem_is_mixed(struct virtio_mem *vm, unsigned long chunk)
+{
+	unsigned long pfn = PHYS_PFN(virtio_mem_chunk_addr(vm, chunk));
+	struct page *page = pfn_to_online_page(pfn);
+
+	return page && page_zonenum(page) != ZONE_MOVABLE;
+}
+
 /*
  * The same for a part of a chunk, up to @end.  A page that is just being
  * allocated looks like an obstacle for a moment: look twice.
@@ -137,8 +146,9 @@ static unsigned long virtio_mem_find_lasting(struct virtio_mem *vm,
 /*
  * Whether there is no point in trying to remove a chunk: what stood in its way
  * is still there, or pages of the kernel's own are.  To try takes long: Linux
- * does not give up by itself.  But a page that only seems to be pinned may wait
- * on a list of another CPU, and to try empties those.
+ * does not give up by itself.  But pages that wait on a list of another CPU
+ * seem to be pinned, or to be the kernel's, and only to try empties that: so
+ * the first does not count, nor the second where there is no other way to try.
  */
 bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk)
 {
@@ -151,7 +161,8 @@ bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk)
 		found = virtio_mem_find_lasting(vm, first + c->obstacle - 1,
 						first + c->obstacle,
 						VIRTIO_MEM_PAGE_POISONED, &kind);
-	if (READ_ONCE(c->online) && !found)
+	if (READ_ONCE(c->online) && !found &&
+	    (vm->unit_blocks < vm->chunk_blocks || virtio_mem_is_mixed(vm, chunk)))
 		found = virtio_mem_find_lasting(vm, first, end,
 						VIRTIO_MEM_PAGE_PINNED, &kind);
 	virtio_mem_remember(vm, chunk, found, kind);
