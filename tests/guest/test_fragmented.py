@@ -28,7 +28,8 @@ def test_unmovable_pages(boot, policy, others):
     vm.wait_for("all but those blocks to go",
                 lambda: vm.size("vm0") <= COUNT * BLOCK + others)
     assert vm.size("vm0") >= COUNT * BLOCK
-    assert vm.guest.mem_total() == vm.boot_total + vm.size("vm0")
+    vm.wait_for("the guest to agree", lambda: vm.guest.mem_total()
+                == vm.boot_total + vm.size("vm0"))
     vm.guest.end_sprinkle()
     vm.resize_exact(vm0=0 if not others else GIB)
 
