@@ -38,8 +38,8 @@ def rules():
 
 
 def name_of(nodeid):
-    """What documents call the test of this node."""
-    _, _, name = nodeid.partition("::")
+    """What documents call the test of this node: file::name[case]@group."""
+    _, _, name = nodeid.partition("@")[0].partition("::")
     function, _, parameter = name.partition("[")
     if function == "test_qtest":
         return parameter.split("]")[0]

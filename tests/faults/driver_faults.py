@@ -138,7 +138,8 @@ FAULTS = [
           "if (true)", RESIZE),
     Fault("blocks of a half offline chunk get pages", "chunk.c",
           "if (pfn_to_online_page(virtio_mem_block_pfn(vm, i)))",
-          "if (vm->chunks[chunk].online)", f"{ODD} -k half_online"),
+          "if (vm->chunks[virtio_mem_chunk_of_block(vm, i)].online)",
+          f"{ODD} -k half_online"),
 
     # Big blocks
     Fault("the target is not rounded to big blocks", "virtio_mem.h",

@@ -161,8 +161,5 @@ class Odd:
 
 def wait_in_guest(vm, seconds):
     """Of the guest's own time: it stands still when the host is slow."""
-    def uptime():
-        return float(vm.guest.read("/proc/uptime").split()[0])
-
-    start = uptime()
-    vm.wait_for("time to pass", lambda: uptime() >= start + seconds)
+    start = vm.guest.uptime()
+    vm.wait_for("time to pass", lambda: vm.guest.uptime() >= start + seconds)

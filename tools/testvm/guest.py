@@ -102,6 +102,10 @@ class Guest:
     def dmesg(self):
         return self.command("dmesg")
 
+    def uptime(self):
+        """Seconds of the guest's own time since it booted."""
+        return float(self.read("/proc/uptime").split()[0])
+
     def load(self, driver, **parameters):
         """Loads "ours" or the kernel's "stock" virtio_mem module."""
         options = [f"{name}={value}" for name, value in parameters.items()]

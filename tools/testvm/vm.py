@@ -356,8 +356,8 @@ class VM(Migration, Snapshot):
         numbers, also while it wakes up: then it warns.
         """
         if paths.GUEST_KERNEL == "6.1":
-            self.wait_for("the guest to be two minutes old", lambda: float(
-                self.guest.read("/proc/uptime").split()[0]) > 121)
+            self.wait_for("the guest to be two minutes old",
+                          lambda: self.guest.uptime() > 121)
             self.guest.read("/proc/sys/kernel/random/uuid")
 
     def sleep(self):

@@ -74,8 +74,8 @@ void virtio_mem_set_plugged(struct virtio_mem *vm, unsigned long block,
 }
 
 /* Gives plugged blocks of a chunk that is added to Linux. */
-static void virtio_mem_give(struct virtio_mem *vm, unsigned long chunk,
-			    unsigned long block, unsigned long nr)
+static void virtio_mem_give(struct virtio_mem *vm, unsigned long block,
+			    unsigned long nr)
 {
 	ktime_t since = ktime_get();
 	unsigned long i;
@@ -93,13 +93,13 @@ static void virtio_mem_give(struct virtio_mem *vm, unsigned long chunk,
 	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_GIVE, since, true);
 }
 
-int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
-			  unsigned long block, unsigned long nr)
+int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long block,
+			  unsigned long nr)
 {
 	int rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_PLUG, block, nr);
 
 	if (!rc)
-		virtio_mem_give(vm, chunk, block, nr);
+		virtio_mem_give(vm, block, nr);
 	return rc;
 }
 
@@ -140,7 +140,7 @@ void virtio_mem_adopt(struct virtio_mem *vm, unsigned long block,
 		chunk = virtio_mem_chunk_of_block(vm, block);
 		part = min(end, virtio_mem_chunk_block(vm, chunk + 1)) - block;
 		if (vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_ADDED) {
-			virtio_mem_give(vm, chunk, block, part);
+			virtio_mem_give(vm, block, part);
 			continue;
 		}
 		virtio_mem_set_plugged(vm, block, part, true);
@@ -154,8 +154,7 @@ void virtio_mem_adopt(struct virtio_mem *vm, unsigned long block,
  * Unplugs blocks that were taken, and empties the run.  Linux gets them back if
  * that is refused.
  */
-int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
-			    struct virtio_mem_run *run)
+int virtio_mem_unplug_taken(struct virtio_mem *vm, struct virtio_mem_run *run)
 {
 	int rc = 0;
 
@@ -163,7 +162,7 @@ int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
 		rc = virtio_mem_request_change(vm, VIRTIO_MEM_REQ_UNPLUG,
 					       run->block, run->nr);
 		if (virtio_mem_refused(rc))
-			virtio_mem_give(vm, chunk, run->block, run->nr);
+			virtio_mem_give(vm, run->block, run->nr);
 	}
 	run->nr = 0;
 	return rc;

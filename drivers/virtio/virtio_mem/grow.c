@@ -37,8 +37,7 @@ static int virtio_mem_grow_added(struct virtio_mem *vm, unsigned long nr)
 				break;
 			next = find_next_bit(vm->plugged, end, block);
 			next = min(next, block + nr);
-			rc = virtio_mem_plug_added(vm, chunk, block,
-						   next - block);
+			rc = virtio_mem_plug_added(vm, block, next - block);
 			if (!rc)
 				nr -= next - block;
 		}

@@ -40,7 +40,7 @@ bool virtio_mem_check_broken(struct virtio_mem *vm)
 	if (vm->broken)
 		return true;
 	status = vdev->config->get_status(vdev);
-	if (status == U8_MAX)
+	if (status == VIRTIO_MEM_STATUS_GONE)
 		what = "it is not there";
 	else if (!(status & VIRTIO_CONFIG_S_DRIVER_OK))
 		what = "somebody reset it";

@@ -18,10 +18,10 @@
 #define VIRTIO_MEM_RESET_MIN		(HZ / 10)
 #define VIRTIO_MEM_RESET_MAX		(60 * HZ)
 
-/* Whether the device was taken out: PCI then reads as all ones. */
+/* Whether the device was taken out. */
 bool virtio_mem_is_gone(struct virtio_device *vdev)
 {
-	return vdev->config->get_status(vdev) == U8_MAX;
+	return vdev->config->get_status(vdev) == VIRTIO_MEM_STATUS_GONE;
 }
 
 /* Whether that was not long ago, so that it seems to be of no use. */

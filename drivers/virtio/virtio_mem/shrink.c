@@ -278,12 +278,12 @@ static int virtio_mem_shrink_partly(struct virtio_mem *vm, unsigned long chunk,
 			run.nr += nr;
 			continue;
 		}
-		rc = virtio_mem_unplug_taken(vm, chunk, &run);
+		rc = virtio_mem_unplug_taken(vm, &run);
 		end--;
 		if (limit && test_bit(end, vm->plugged))
 			virtio_mem_blame(vm, end, 1);
 	}
-	return rc ?: virtio_mem_unplug_taken(vm, chunk, &run);
+	return rc ?: virtio_mem_unplug_taken(vm, &run);
 }
 
 /* Free blocks first: they need not be moved. */

@@ -136,6 +136,9 @@ enum virtio_mem_answer {
 	VIRTIO_MEM_NR_ANSWERS
 };
 
+/* A PCI device that was taken out reads as all ones, its status, too. */
+#define VIRTIO_MEM_STATUS_GONE	U8_MAX
+
 #define VIRTIO_MEM_NR_REQUESTS	(VIRTIO_MEM_REQ_STATE + 1)
 
 struct virtio_mem_work_stats {
@@ -350,14 +353,13 @@ void virtio_mem_chunk_move(struct virtio_mem *vm, unsigned long chunk,
 bool virtio_mem_in_use(const struct virtio_mem *vm);
 void virtio_mem_set_plugged(struct virtio_mem *vm, unsigned long block,
 			    unsigned long nr, bool plugged);
-int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long chunk,
-			  unsigned long block, unsigned long nr);
+int virtio_mem_plug_added(struct virtio_mem *vm, unsigned long block,
+			  unsigned long nr);
 bool virtio_mem_take(struct virtio_mem *vm, unsigned long chunk,
 		     unsigned long block, unsigned long nr);
 void virtio_mem_adopt(struct virtio_mem *vm, unsigned long block,
 		      unsigned long nr);
-int virtio_mem_unplug_taken(struct virtio_mem *vm, unsigned long chunk,
-			    struct virtio_mem_run *run);
+int virtio_mem_unplug_taken(struct virtio_mem *vm, struct virtio_mem_run *run);
 int virtio_mem_add_chunk(struct virtio_mem *vm, unsigned long chunk);
 int virtio_mem_remove_chunks(struct virtio_mem *vm, unsigned long chunk,
 			     unsigned long nr);

@@ -3,7 +3,7 @@
 
 import re
 
-from odd import Odd, OddDevice
+from odd import Odd, OddDevice, wait_in_guest
 from testvm import GIB, MIB
 
 DRIVER = "/sys/bus/virtio/drivers/virtio_mem"
@@ -15,9 +15,7 @@ def leaks(vm):
     # What is younger than 5 s is not reported, and what a scan finds alone may
     # just have been on its way.
     for _ in range(2):
-        start = float(vm.guest.read("/proc/uptime").split()[0])
-        vm.wait_for("memory to be old enough", lambda: float(
-            vm.guest.read("/proc/uptime").split()[0]) > start + 6)
+        wait_in_guest(vm, 6)
         vm.guest.write(KMEMLEAK, "scan")
     text = vm.guest.read(KMEMLEAK)
     return [report for report in re.split(r"(?=unreferenced object)", text)
