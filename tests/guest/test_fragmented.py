@@ -3,7 +3,7 @@
 
 import pytest
 
-from testvm import GIB, MIB, Device, paths
+from testvm import GIB, MIB, Device, kernels_own
 
 BLOCK = 2 * MIB
 SIZE = 4 * GIB
@@ -12,13 +12,10 @@ SIZE = 4 * GIB
 STRIDE = 40 * MIB + 4096
 COUNT = SIZE // STRIDE
 
-# What the kernel may use besides in memory that is there for all purposes: with
-# KASAN an eighth of all memory more.
-KERNELS_OWN = 64 * MIB + (SIZE // 8 if paths.HAS_DEBUG_KERNEL else 0)
-
 
 @pytest.mark.parametrize("policy, others", [("online_movable", 0),
-                                            ("online_kernel", KERNELS_OWN)])
+                                            ("online_kernel",
+                                             kernels_own(SIZE))])
 def test_unmovable_pages(boot, policy, others):
     """Give back every block but those with a page that can't be moved."""
     vm = boot(Device("vm0", SIZE), cmdline=f"memhp_default_state={policy}")

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from testvm import GIB, MIB, Device, GuestError
+from testvm import GIB, MIB, Device, GuestError, kernels_own
 
 SIZES = [GIB, 5 * GIB, 4 * GIB + 202 * MIB, 8 * GIB, 130 * MIB, 6 * MIB, 0]
 
@@ -203,10 +203,11 @@ def test_unplug_online(boot):
 def test_onlining_for_the_kernel(boot, policy):
     """Shrink but for the blocks that the kernel itself uses."""
     vm = boot(cmdline=f"memhp_default_state={policy}")
-    vm.resize_exact(vm0=2 * GIB + 10 * MIB)
+    size = 2 * GIB + 10 * MIB
+    vm.resize_exact(vm0=size)
     vm.resize("vm0", 0)
     vm.wait_for("all but a few blocks to go",
-                lambda: vm.size("vm0") <= 64 * MIB)
+                lambda: vm.size("vm0") <= kernels_own(size))
     vm.resize_exact(vm0=GIB)
 
 

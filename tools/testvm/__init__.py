@@ -5,6 +5,7 @@ from .guest import Guest, GuestError
 from .migration import MigrationError
 from .vm import Device, VM, VMError, GIB, MIB
 from . import paths
+from .paths import kernels_own
 
 __all__ = ["Device", "GIB", "Guest", "GuestError", "MIB", "MigrationError", "VM",
-           "VMError", "paths"]
+           "VMError", "kernels_own", "paths"]

@@ -25,6 +25,14 @@ CRASH = BUILD / "crash" / "crash"
 VMLINUX = BUILD / "crash" / "vmlinux"
 
 
+def kernels_own(size):
+    """
+    Bytes that the kernel itself may use of so many that are there for all
+    purposes: with KASAN an eighth of all memory more.
+    """
+    return (64 << 20) + (size // 8 if HAS_DEBUG_KERNEL else 0)
+
+
 def qemu(which):
     """
     The QEMU binary: "ours", "stock" (the distribution's), "stock-tree" (the
