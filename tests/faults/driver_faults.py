@@ -35,7 +35,7 @@ FAULTS = [
           "\t\tvirtio_mem_reset_later(vm);\n", "", f"{ODD} -k ring"),
     Fault("a request that can't be queued is waited for", "request.c",
           "if (virtqueue_add_sgs(vm->vq, sgs, 1, 1, vm, GFP_KERNEL))\n"
-          "\t\treturn -EAGAIN;",
+          "\t\treturn -ENOMEM;",
           "virtqueue_add_sgs(vm->vq, sgs, 1, 1, vm, GFP_KERNEL);",
           f"{DEBUG} -k resize", "debug"),
     Fault("what can't be added stays plugged", "grow.c",
@@ -141,6 +141,22 @@ FAULTS = [
           "if (vm->chunks[virtio_mem_chunk_of_block(vm, i)].online)",
           f"{ODD} -k half_online"),
 
+    Fault("unplugged blocks stand in the way of others", "pages.c",
+          "\tvirtio_mem_pass_unplugged(vm, pageblock_start_pfn(pfn), pfn, "
+          "pass);\n"
+          "\tvirtio_mem_pass_unplugged(vm, end, pageblock_align(end), pass);\n",
+          "", f"{GUEST}/test_fragmented.py -k pageblock"),
+    Fault("a device that came back is trusted", "main.c",
+          "cmpxchg(&vm->presence, VIRTIO_MEM_LOST, VIRTIO_MEM_BACK)",
+          "cmpxchg(&vm->presence, VIRTIO_MEM_LOST, VIRTIO_MEM_PRESENT)",
+          f"{ODD} -k in_its_place"),
+    Fault("what nobody used is said to be lost", "settle.c",
+          "used = vm->chunks[chunk].online;", "used = true;",
+          f"{ODD} -k in_its_place"),
+    Fault("chunks without a plugged block stay", "thread.c",
+          "rc_empty = virtio_mem_remove_empty(vm);", "rc_empty = 0;",
+          f"{ODD} -k in_its_place"),
+
     # Big blocks
     Fault("the target is not rounded to big blocks", "virtio_mem.h",
           "rounddown(div64_u64(vm->requested_size, vm->block_size),\n"
@@ -175,7 +191,7 @@ FAULTS = [
 
     # What stands in the way
     Fault("nothing goes but whole chunks", "shrink.c",
-          "vm->unit_blocks < vm->chunk_blocks) {", "false) {",
+          "vm->unit_blocks < vm->chunk_blocks)", "false)",
           f"{GUEST}/test_fragmented.py -k online_movable"),
     Fault("what can't be moved is tried to", "obstacle.c",
           "if (READ_ONCE(c->online) && !found &&", "if (false &&",
@@ -184,7 +200,8 @@ FAULTS = [
     # Sleep, and what comes after this kernel
     Fault("a guest sleeps whose device forgets", "main.c",
           "if (!virtio_has_feature(vdev, VIRTIO_MEM_F_PERSISTENT_SUSPEND) &&\n"
-          "\t    (vm->nr_plugged || vm->doubt.nr)) {", "if (false) {",
+          "\t    (vm->nr_plugged || virtio_mem_read_plugged_size(vm))) {",
+          "if (false) {",
           f"{RULES} -k no_sleep"),
     Fault("what another kernel left plugged is believed to be free",
           "settle.c", "\tif (plugged) {\n\t\trc = virtio_mem_exchange",

@@ -31,6 +31,18 @@ def test_unmovable_pages(boot, policy, others):
     vm.resize_exact(vm0=0 if not others else GIB)
 
 
+def test_blocks_smaller_than_pageblock(boot):
+    """Take back each block, though others of its pageblock are unplugged."""
+    vm = boot(Device("vm0", 128 * MIB, block_size=MIB),
+              cmdline="memhp_default_state=online_kernel")
+    vm.resize_exact(vm0=128 * MIB)
+    vm.guest.sprinkle(vm.devices()["vm0"]["memaddr"])
+    for mib in range(127, 48, -1):
+        vm.resize_exact(vm0=mib * MIB)
+    vm.guest.end_sprinkle()
+    vm.resize_exact(vm0=128 * MIB)
+
+
 def test_every_64th_page(boot):
     """Give back all of what is in use here and there, and can be moved."""
     vm = boot()

@@ -644,17 +644,47 @@ def boot_owing(boot):
     return vm, device
 
 
+def eject(vm, name):
+    vm.qmp("device_del", id=name)
+    vm.wait_for("the device to be gone", lambda: name in [
+        event["data"].get("device") for event in vm.events("DEVICE_DELETED")])
+
+
 def test_device_goes_while_it_owes(boot):
     """Lose a device that owes an answer, and unload the driver."""
     vm = boot(OddDevice("odd0", 16), machine="pc")
     device = Odd(vm, vm.configured[0])
     device.tell(plug="none")
     device.begin_request("nb-plug", HALF)
-    vm.qmp("device_del", id="odd0")
-    vm.wait_for("the device to be gone", lambda: "odd0" in [
-        event["data"].get("device") for event in vm.events("DEVICE_DELETED")])
+    eject(vm, "odd0")
     assert not vm.bound()
     vm.guest.unload()
+
+
+def test_another_device_in_its_place(boot):
+    """Online nothing until a device that came back told what it has."""
+    place = OddDevice("odd0", 16)
+    vm = boot(place, machine="pc", cmdline="memhp_default_state=offline")
+    device = Odd(vm, place)
+    device.resize(HALF)
+    device.wait_for_line("as requested")
+    number = place.address // (128 * MIB)
+    eject(vm, "odd0")
+
+    vm.hmp(f"device_add {place.arguments()[-1]},state=none")
+    vm.wait_for("the new device", lambda: vm.bound())
+    device = Odd(vm, place)
+    device.wait_for_request("nb-state")
+    with pytest.raises(GuestError, match="No such device"):
+        vm.guest.set_memory_block(number, "online_movable")
+    device.be_sane()
+    vm.wait_for("Linux to forget the memory", lambda: number not in
+                vm.guest.memory_block_numbers())
+    device.resize(HALF)
+    device.wait_for_line("512 MiB wait to be onlined")
+    vm.guest.set_memory_block(number, "online_movable")
+    assert not any("lost" in line for line in device.lines())
+    assert device.get("nb-wrong") == 0
 
 
 def test_reboot_while_it_owes(boot):

@@ -17,7 +17,8 @@
 
 /*
  * Called with a reference to the folio; a guess, unless it is locked, too.  What
- * was used twice is active, or the working set where Linux has generations.
+ * was used twice is active, or the working set where Linux has generations.  The
+ * cache has a reference for each page, and private data one.
  */
 static bool virtio_mem_is_disposable(struct folio *folio)
 {
@@ -26,7 +27,8 @@ static bool virtio_mem_is_disposable(struct folio *folio)
 	       !folio_test_workingset(folio) &&
 	       !folio_test_unevictable(folio) && !folio_test_dirty(folio) &&
 	       !folio_test_writeback(folio) && !folio_mapped(folio) &&
-	       folio_ref_count(folio) <= virtio_mem_expected_refs(folio) + 1;
+	       folio_ref_count(folio) <= folio_nr_pages(folio) +
+					 folio_has_private(folio) + 1;
 }
 
 /*

@@ -196,8 +196,7 @@ static int virtio_mem_try_add(struct virtio_mem *vm, unsigned long chunk)
 
 /*
  * Takes @nr chunks offline and removes them, or none.  Free pages are not
- * touched, used ones are moved.  Returns 0, -EBUSY, -EINTR when moving them got
- * stuck.
+ * touched, used ones are moved.  Returns 0 or a negative error.
  */
 int virtio_mem_remove_chunks(struct virtio_mem *vm, unsigned long chunk,
 			     unsigned long nr)

@@ -14,8 +14,28 @@
 #include <linux/version.h>
 
 /* Exported to modules, but declared in kernel/rcu/rcu.h only */
+#ifdef CONFIG_TINY_RCU
+static inline void rcu_expedite_gp(void) { }
+static inline void rcu_unexpedite_gp(void) { }
+#else
 void rcu_expedite_gp(void);
 void rcu_unexpedite_gp(void);
+#endif
+
+/* Before there was that argument, there was a migratetype. */
+#ifndef ACR_FLAGS_NONE
+#define ACR_FLAGS_NONE MIGRATE_MOVABLE
+#endif
+
+/* Whether whoever owns a page that is on no LRU list can move it. */
+static inline bool virtio_mem_has_mover(struct page *page)
+{
+#ifdef PAGE_MAPPING_MOVABLE
+	return READ_ONCE(page->mapping);
+#else
+	return READ_ONCE(page->mapping) || page_has_movable_ops(page);
+#endif
+}
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
 #define MAX_PAGE_ORDER (MAX_ORDER - 1)

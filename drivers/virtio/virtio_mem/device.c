@@ -79,7 +79,7 @@ bool virtio_mem_abandon(struct virtio_mem *vm)
 	if (virtio_mem_in_use(vm)) {
 		pr_warn("memory at 0x%llx is in use without its device%s\n",
 			vm->addr,
-			vm->lost ? "" : ": bind it again to resize it");
+			vm->presence == VIRTIO_MEM_LOST ? "" : ": bind it again to resize it");
 		return false;
 	}
 	virtio_mem_tear_down(vm);
@@ -155,7 +155,7 @@ static struct virtio_mem *virtio_mem_find_orphan(struct virtio_device *vdev,
 	struct virtio_mem *vm;
 
 	list_for_each_entry(vm, &virtio_mem_devices, list) {
-		bool its_own = !vm->vdev && !vm->lost &&
+		bool its_own = !vm->vdev && vm->presence != VIRTIO_MEM_LOST &&
 			       vm->index == vdev->index;
 
 		if (!vm->vdev && virtio_mem_same_region(vm, like))
@@ -262,7 +262,7 @@ int virtio_mem_start(struct virtio_mem *vm)
 	vm->settled = false;
 	vm->loss_told = false;
 	vm->doubt.nr = 0;
-	vm->reported = 1;
+	vm->result = 1;
 	virtio_mem_resume(vm);
 	return 0;
 }

@@ -15,6 +15,7 @@
  * This file binds devices; virtio_mem.h tells what the others do.
  */
 
+#include <linux/atomic.h>
 #include <linux/crash_dump.h>
 #include <linux/device/bus.h>
 #include <linux/list.h>
@@ -59,7 +60,7 @@ static int virtio_mem_probe(struct virtio_device *vdev)
 	if (!IS_ERR(vm)) {
 		vm->vdev = vdev;
 		vm->index = vdev->index;
-		vm->lost = false;
+		cmpxchg(&vm->presence, VIRTIO_MEM_LOST, VIRTIO_MEM_BACK);
 	}
 	mutex_unlock(&virtio_mem_devices_mutex);
 	if (IS_ERR(vm))
@@ -102,7 +103,7 @@ static int virtio_mem_freeze(struct virtio_device *vdev)
 	}
 	virtio_mem_halt(vm);
 	if (!virtio_has_feature(vdev, VIRTIO_MEM_F_PERSISTENT_SUSPEND) &&
-	    (vm->nr_plugged || vm->doubt.nr)) {
+	    (vm->nr_plugged || virtio_mem_read_plugged_size(vm))) {
 		dev_err(&vdev->dev, "cannot suspend: memory is plugged\n");
 		virtio_mem_resume(vm);
 		return -EPERM;
@@ -161,14 +162,16 @@ static struct virtio_driver virtio_mem_driver = {
 static int virtio_mem_bus_notify(struct notifier_block *nb,
 				 unsigned long action, void *data)
 {
+	struct virtio_device *vdev = dev_to_virtio(data);
 	struct virtio_mem *vm;
 
-	if (action != BUS_NOTIFY_DEL_DEVICE)
+	if (action != BUS_NOTIFY_DEL_DEVICE ||
+	    vdev->id.device != VIRTIO_ID_MEM)
 		return NOTIFY_DONE;
 	mutex_lock(&virtio_mem_devices_mutex);
 	list_for_each_entry(vm, &virtio_mem_devices, list)
-		if (vm->index == dev_to_virtio(data)->index)
-			WRITE_ONCE(vm->lost, true);
+		if (vm->index == vdev->index)
+			WRITE_ONCE(vm->presence, VIRTIO_MEM_LOST);
 	mutex_unlock(&virtio_mem_devices_mutex);
 	return NOTIFY_OK;
 }

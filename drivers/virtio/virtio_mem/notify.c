@@ -12,7 +12,6 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
-#include <linux/page_ref.h>
 #include <linux/sched/signal.h>
 #include <linux/timer.h>
 
@@ -34,24 +33,11 @@ static void virtio_mem_release_unplugged(struct virtio_mem *vm,
 					 bool release)
 {
 	unsigned long pfn = mn->start_pfn;
-	unsigned long end = pfn + mn->nr_pages;
-	long released = 0;
+	long nr = virtio_mem_pass_unplugged(vm, pfn, pfn + mn->nr_pages,
+					    release);
 
-	for (; pfn < end; pfn++) {
-		unsigned long block = virtio_mem_block_of(vm, pfn);
-
-		if (test_bit(block, vm->plugged)) {
-			pfn = min(end, virtio_mem_block_pfn(vm, block + 1)) - 1;
-		} else if (release) {
-			page_ref_dec(pfn_to_page(pfn));
-			released++;
-		} else {
-			page_ref_inc(pfn_to_page(pfn));
-			released--;
-		}
-	}
 	if (VIRTIO_MEM_PAGES_BEGIN_RESERVED)
-		adjust_managed_page_count(pfn_to_page(mn->start_pfn), released);
+		adjust_managed_page_count(pfn_to_page(pfn), release ? nr : -nr);
 }
 
 /* The memory map of what went offline is gone, and who took pages of it. */
@@ -142,8 +128,8 @@ int virtio_mem_notify(struct notifier_block *nb, unsigned long action,
 	case MEM_GOING_ONLINE:
 	case MEM_GOING_OFFLINE:
 		mutex_lock(&vm->pages);
-		/* The device took the memory with it. */
-		if (action == MEM_GOING_ONLINE && READ_ONCE(vm->lost)) {
+		if (action == MEM_GOING_ONLINE &&
+		    READ_ONCE(vm->presence) != VIRTIO_MEM_PRESENT) {
 			mutex_unlock(&vm->pages);
 			return notifier_from_errno(-ENODEV);
 		}

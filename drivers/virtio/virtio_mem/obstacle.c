@@ -72,8 +72,8 @@ static enum virtio_mem_kind virtio_mem_page_kind(struct page *page)
 	if (PageLRU(head))
 		return virtio_mem_movable_kind(page);
 	/* Pages that are being moved are isolated from their list. */
-	return READ_ONCE(head->mapping) ? VIRTIO_MEM_PAGE_MOVABLE :
-					  VIRTIO_MEM_PAGE_KERNEL;
+	return virtio_mem_has_mover(head) ? VIRTIO_MEM_PAGE_MOVABLE :
+					    VIRTIO_MEM_PAGE_KERNEL;
 }
 
 /*
@@ -95,6 +95,8 @@ static unsigned long virtio_mem_find_obstacle(unsigned long pfn,
 			       VIRTIO_MEM_PAGE_UNPLUGGED;
 		if (*kind > harmless)
 			return pfn;
+		if (pageblock_aligned(pfn))
+			cond_resched();
 		pfn += page ? virtio_mem_free_pages(page) : 1;
 	}
 	return 0;
@@ -121,8 +123,8 @@ static bool virtio_mem_is_mixed(struct virtio_mem *vm, unsigned long chunk)
 }
 
 /*
- * The same for a part of a chunk, up to @end.  A page that is just being
- * allocated looks like an obstacle for a moment: look twice.
+ * As virtio_mem_find_obstacle(), up to @end, but takes the lock itself.  A page
+ * that is just being allocated looks like an obstacle for a moment: look twice.
  */
 static unsigned long virtio_mem_find_lasting(struct virtio_mem *vm,
 					     unsigned long pfn,

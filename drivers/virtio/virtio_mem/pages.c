@@ -9,6 +9,8 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/page-flags.h>
+#include <linux/page_ref.h>
+#include <linux/pageblock-flags.h>
 #include <linux/rculist.h>
 
 #include "compat.h"
@@ -77,6 +79,41 @@ void virtio_mem_fake_online(struct virtio_mem *vm, unsigned long block)
 }
 
 /*
+ * Called with vm->pages held.  Lets Linux pass unplugged pages when it isolates
+ * memory, by leaving them without a reference, or takes that back.  Returns how
+ * many there are.
+ */
+unsigned long virtio_mem_pass_unplugged(struct virtio_mem *vm,
+					unsigned long pfn, unsigned long end,
+					bool pass)
+{
+	unsigned long passed = 0;
+
+	for (; pfn < end; pfn++) {
+		unsigned long block = virtio_mem_block_of(vm, pfn);
+
+		if (test_bit(block, vm->plugged)) {
+			pfn = min(end, virtio_mem_block_pfn(vm, block + 1)) - 1;
+			continue;
+		}
+		if (pass)
+			page_ref_dec(pfn_to_page(pfn));
+		else
+			page_ref_inc(pfn_to_page(pfn));
+		passed++;
+	}
+	return passed;
+}
+
+/* Linux isolates whole pageblocks: there may be unplugged blocks in them, too. */
+static void virtio_mem_pass_neighbours(struct virtio_mem *vm, unsigned long pfn,
+				       unsigned long end, bool pass)
+{
+	virtio_mem_pass_unplugged(vm, pageblock_start_pfn(pfn), pfn, pass);
+	virtio_mem_pass_unplugged(vm, end, pageblock_align(end), pass);
+}
+
+/*
  * Called with vm->pages held; the blocks' chunk is online.  Moves away what
  * uses the blocks.  Returns 0, -EBUSY or -ENOMEM.
  */
@@ -87,8 +124,10 @@ int virtio_mem_fake_offline(struct virtio_mem *vm, unsigned long block,
 	unsigned long nr_pages = nr * virtio_mem_block_pages(vm);
 	int rc;
 
-	rc = alloc_contig_range(pfn, pfn + nr_pages, MIGRATE_MOVABLE,
+	virtio_mem_pass_neighbours(vm, pfn, pfn + nr_pages, true);
+	rc = alloc_contig_range(pfn, pfn + nr_pages, ACR_FLAGS_NONE,
 				GFP_KERNEL | __GFP_NOWARN);
+	virtio_mem_pass_neighbours(vm, pfn, pfn + nr_pages, false);
 	if (rc)
 		return rc;
 	virtio_mem_mark_offline(pfn, nr_pages);

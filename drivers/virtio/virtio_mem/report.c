@@ -12,7 +12,7 @@
 
 #include "virtio_mem.h"
 
-/* Bytes that Linux was given, but that nobody has onlined. */
+/* Bytes that are plugged, but that nobody has onlined. */
 static u64 virtio_mem_not_online(const struct virtio_mem *vm)
 {
 	u64 memory_block = memory_block_size_bytes();
@@ -23,8 +23,8 @@ static u64 virtio_mem_not_online(const struct virtio_mem *vm)
 		const struct virtio_mem_chunk *c = &vm->chunks[chunk];
 
 		if (c->state == VIRTIO_MEM_CHUNK_ADDED)
-			size += vm->chunk_size -
-				READ_ONCE(c->online) * memory_block;
+			size += min(c->plugged * vm->block_size, vm->chunk_size -
+				    READ_ONCE(c->online) * memory_block);
 	}
 	return size;
 }

@@ -83,7 +83,10 @@ static int virtio_mem_await_response(struct virtio_mem *vm)
 	return 0;
 }
 
-/* Returns 0, -EINTR when the thread is to rest, or -EAGAIN: nothing was sent. */
+/*
+ * Returns 0, or when nothing was sent -EINTR, if the thread is to rest or the
+ * device is broken, or -ENOMEM.
+ */
 static int virtio_mem_send(struct virtio_mem *vm, u16 type,
 			   unsigned long block, unsigned long nr)
 {
@@ -94,7 +97,7 @@ static int virtio_mem_send(struct virtio_mem *vm, u16 type,
 		return -EINTR;	/* there may be no device any more */
 	/* The buffers still belong to a request that no one waited for. */
 	if (vm->in_flight && virtio_mem_await_response(vm))
-		return -EAGAIN;
+		return -EINTR;
 
 	memset(&vm->req, 0, sizeof(vm->req));
 	vm->req.type = cpu_to_virtio16(vm->vdev, type);
@@ -108,7 +111,7 @@ static int virtio_mem_send(struct virtio_mem *vm, u16 type,
 	reinit_completion(&vm->response);
 
 	if (virtqueue_add_sgs(vm->vq, sgs, 1, 1, vm, GFP_KERNEL))
-		return -EAGAIN;
+		return -ENOMEM;
 	vm->in_flight = true;
 	virtqueue_kick(vm->vq);
 	return 0;
@@ -167,7 +170,8 @@ int virtio_mem_exchange(struct virtio_mem *vm, u16 type, unsigned long block,
  */
 bool virtio_mem_refused(int rc)
 {
-	return rc == -EAGAIN || rc == -ETXTBSY || rc == -EINTR;
+	return rc == -EAGAIN || rc == -ETXTBSY || rc == -EINTR ||
+	       rc == -ENOMEM;
 }
 
 /* What the device did is not known, and the map says unplugged. */

@@ -165,10 +165,11 @@ static int virtio_mem_check_hibernation(void)
 
 	rcu_read_lock();
 	list_for_each_entry_rcu(vm, &virtio_mem_devices, list) {
-		if (!vm->nr_plugged)
+		if (!vm->nr_plugged && !vm->doubt.nr)
 			continue;
-		pr_err("cannot hibernate: %llu MiB are plugged at 0x%llx\n",
-		       vm->nr_plugged * vm->block_size / SZ_1M, vm->addr);
+		pr_err("cannot hibernate: %llu MiB are plugged at 0x%llx%s\n",
+		       vm->nr_plugged * vm->block_size / SZ_1M, vm->addr,
+		       vm->doubt.nr ? ", perhaps more" : "");
 		rc = -EBUSY;
 	}
 	rcu_read_unlock();

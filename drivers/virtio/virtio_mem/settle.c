@@ -4,9 +4,11 @@
  * map may disagree.  The map says what Linux uses, so the device has to follow.
  */
 
+#include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/errno.h>
 #include <linux/minmax.h>
+#include <linux/mutex.h>
 #include <linux/sizes.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
@@ -25,6 +27,27 @@ static void virtio_mem_tell_loss(struct virtio_mem *vm, unsigned long block,
 	vm->loss_told = true;
 }
 
+/*
+ * Blocks that count as plugged, but are not.  Returns 1 if Linux may use them.
+ * Else they count as unplugged from now on, up to *@nr, which tells how many;
+ * and 0, or -EINTR.
+ */
+static int virtio_mem_write_off(struct virtio_mem *vm, unsigned long block,
+				unsigned long *nr)
+{
+	unsigned long chunk = virtio_mem_chunk_of_block(vm, block);
+	bool used;
+
+	*nr = min(*nr, virtio_mem_chunk_block(vm, chunk + 1) - block);
+	if (!virtio_mem_lock_pages(vm))
+		return -EINTR;
+	used = vm->chunks[chunk].online;
+	if (!used)
+		virtio_mem_set_plugged(vm, block, *nr, false);
+	mutex_unlock(&vm->pages);
+	return used;
+}
+
 /* All @nr blocks from @block are plugged, or none, as far as the map knows. */
 static int virtio_mem_settle_run(struct virtio_mem *vm, unsigned long block,
 				 unsigned long nr, bool plugged)
@@ -40,8 +63,14 @@ static int virtio_mem_settle_run(struct virtio_mem *vm, unsigned long block,
 		if (state == (plugged ? VIRTIO_MEM_STATE_PLUGGED :
 				VIRTIO_MEM_STATE_UNPLUGGED))
 			continue;
-		if (plugged)
+		if (plugged) {
+			rc = virtio_mem_write_off(vm, block, &part);
+			if (rc < 0)
+				return rc;
+			if (!rc)
+				continue;
 			virtio_mem_tell_loss(vm, block, part);
+		}
 		rc = virtio_mem_exchange(vm, plugged ? VIRTIO_MEM_REQ_PLUG :
 					 VIRTIO_MEM_REQ_UNPLUG, block, part);
 		/* A device may keep what is not more than it was asked for. */
@@ -86,14 +115,22 @@ static void virtio_mem_forget_plugged(struct virtio_mem *vm)
 	vm->nr_plugged = 0;
 }
 
+/* What the device says that it has plugged, in bytes. */
+u64 virtio_mem_read_plugged_size(const struct virtio_mem *vm)
+{
+	u64 size;
+
+	virtio_cread_le(vm->vdev, struct virtio_mem_config, plugged_size,
+			&size);
+	return size;
+}
+
 /* Memory that a kernel or driver plugged that is gone belongs to nobody. */
 static int virtio_mem_unplug_left_over(struct virtio_mem *vm)
 {
-	u64 plugged;
+	u64 plugged = virtio_mem_read_plugged_size(vm);
 	int rc;
 
-	virtio_cread_le(vm->vdev, struct virtio_mem_config, plugged_size,
-			&plugged);
 	if (plugged) {
 		rc = virtio_mem_exchange(vm, VIRTIO_MEM_REQ_UNPLUG_ALL, 0, 0);
 		if (rc)
@@ -137,5 +174,7 @@ int virtio_mem_take_stock(struct virtio_mem *vm)
 		return rc;
 	virtio_mem_keep_doubt(vm);
 	vm->settled = !vm->doubt.nr;
+	if (vm->settled)
+		cmpxchg(&vm->presence, VIRTIO_MEM_BACK, VIRTIO_MEM_PRESENT);
 	return 0;
 }

@@ -336,13 +336,21 @@ int virtio_mem_shrink(struct virtio_mem *vm)
 	if (!rc && vm->nr_plugged > target)
 		rc = virtio_mem_shrink_chunks(vm, target);
 	if (!rc && vm->nr_plugged > target &&
-	    vm->unit_blocks < vm->chunk_blocks) {
+	    vm->unit_blocks < vm->chunk_blocks)
 		rc = virtio_mem_shrink_blocks(vm, target);
-		/* Chunks that lost their last block are still added. */
-		if (!rc)
-			rc = virtio_mem_shrink_chunks(vm, vm->nr_plugged);
-	}
 	if (!rc && vm->nr_plugged > target)
 		rc = virtio_mem_why_not(vm);
 	return rc;
+}
+
+/* Removes chunks that are added, but lost their last block. */
+int virtio_mem_remove_empty(struct virtio_mem *vm)
+{
+	unsigned long chunk;
+
+	for (chunk = 0; chunk < vm->nr_chunks; chunk++)
+		if (vm->chunks[chunk].state == VIRTIO_MEM_CHUNK_ADDED &&
+		    !vm->chunks[chunk].plugged)
+			return virtio_mem_shrink_chunks(vm, vm->nr_plugged);
+	return 0;
 }

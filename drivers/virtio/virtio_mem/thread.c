@@ -69,14 +69,15 @@ static void virtio_mem_read_sizes(struct virtio_mem *vm)
 
 static int virtio_mem_resize(struct virtio_mem *vm)
 {
-	int rc = 0;
+	int rc = 0, rc_empty;
 
 	if (vm->nr_plugged > virtio_mem_target(vm))
 		rc = virtio_mem_shrink(vm);
 	/* What a busy host did not take back may be more than there was to. */
 	if (!rc && vm->nr_plugged <= virtio_mem_target(vm))
 		rc = virtio_mem_grow(vm);
-	return rc;
+	rc_empty = virtio_mem_remove_empty(vm);
+	return rc ?: rc_empty;
 }
 
 /* Jiffies to wait after an attempt that failed. */

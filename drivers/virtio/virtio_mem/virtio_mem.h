@@ -148,6 +148,16 @@ struct virtio_mem_work_stats {
 	s64 longest_ns;
 };
 
+/*
+ * Of the device itself, whether a driver is bound or not.  What comes back may
+ * be another one: until its blocks are settled nothing comes online.
+ */
+enum virtio_mem_presence {
+	VIRTIO_MEM_PRESENT,
+	VIRTIO_MEM_LOST,
+	VIRTIO_MEM_BACK,
+};
+
 struct virtio_mem_obstacle {
 	unsigned long pfn;
 	enum virtio_mem_kind kind;
@@ -186,7 +196,7 @@ struct virtio_mem {
 	struct virtio_device *vdev;	/* NULL while no driver is bound */
 	struct list_head list;		/* in virtio_mem_devices */
 	bool gone;			/* from there; about to be freed */
-	bool lost;			/* the device itself is gone */
+	enum virtio_mem_presence presence;
 	unsigned int index;		/* of the device, bound or not */
 
 	/* Under the lock of rest.c */
@@ -395,6 +405,9 @@ unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm);
 
 /* pages.c */
 
+unsigned long virtio_mem_pass_unplugged(struct virtio_mem *vm,
+					unsigned long pfn, unsigned long end,
+					bool pass);
 void virtio_mem_fake_online(struct virtio_mem *vm, unsigned long block);
 int virtio_mem_fake_offline(struct virtio_mem *vm, unsigned long block,
 			    unsigned long nr);
@@ -430,9 +443,11 @@ bool virtio_mem_fits_elsewhere(struct virtio_mem *vm, unsigned long chunk);
 /* shrink.c */
 
 int virtio_mem_shrink(struct virtio_mem *vm);
+int virtio_mem_remove_empty(struct virtio_mem *vm);
 
 /* settle.c */
 
+u64 virtio_mem_read_plugged_size(const struct virtio_mem *vm);
 int virtio_mem_take_stock(struct virtio_mem *vm);
 
 /* reset.c */
