@@ -68,18 +68,32 @@ static void spin(struct spinning *s)
 	s->nb_slices = slice;
 }
 
+/* This program must not take of the time itself. */
+static int leave_cpu(size_t cpu)
+{
+	cpu_set_t cpus;
+
+	if (sched_getaffinity(0, sizeof(cpus), &cpus))
+		return -1;
+	CPU_CLR(cpu, &cpus);
+	return sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
 int do_spin(char **argv)
 {
+	size_t cpu = strtoul(argv[0], NULL, 0) % CPU_SETSIZE;
 	cpu_set_t cpus;
 
 	if (spinner)
 		return answer(false, "spins already");
+	if (leave_cpu(cpu))
+		return answer(false, "spin: %s", strerror(errno));
 	spinning = mmap(NULL, sizeof(*spinning), PROT_READ | PROT_WRITE,
 			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (spinning == MAP_FAILED)
 		return answer(false, "spin: %s", strerror(errno));
 	CPU_ZERO(&cpus);
-	CPU_SET(strtoul(argv[0], NULL, 0) % CPU_SETSIZE, &cpus);
+	CPU_SET(cpu, &cpus);
 	spinner = fork();
 	if (!spinner) {
 		if (sched_setaffinity(0, sizeof(cpus), &cpus))

@@ -20,7 +20,7 @@ CPU = 1
 REST = "work at rest"   # a measure
 REST_PERCENT = 50       # less, and it is the host that disturbs
 SLICE_S = 0.01          # of guest/spin.c
-IDLE_S = 3
+REST_S = 0.5
 INTERVAL = 0.01         # polls now and then only: they take time of the host
 # As many slices are wanted of each way, unless it takes too long.
 SLICES = 200
@@ -43,31 +43,30 @@ def during(slices, start, end):
 
 
 def resize(machine, size):
-    """The slices of a resize."""
+    """
+    The slices of the guest at rest, and then those of a resize, in per cent of
+    a usual one at rest: what hosts have to give changes from second to second.
+    """
     machine.guest.spin(CPU)
     begun = time.monotonic()
-    time.sleep(5 * SLICE_S)
+    time.sleep(REST_S)
     start = time.monotonic()
     machine.resize(size, INTERVAL)
     end = time.monotonic()
-    return during(machine.guest.end_spin(), start - begun, end - begun)
-
-
-def idle(machine):
-    machine.guest.spin(CPU)
-    time.sleep(IDLE_S)
-    return machine.guest.end_spin()
+    time.sleep(SLICE_S)     # what ends the program is not of the resize
+    slices = machine.guest.end_spin()
+    rest = during(slices, SLICE_S, start - begun - SLICE_S)
+    usual = statistics.median(rest) / 100
+    return ([work / usual for work in values] for values in
+            (rest, during(slices, start - begun, end - begun)))
 
 
 def findings(rest, slices):
-    """In per cent of a usual slice of the guest at rest."""
-    usual = statistics.median(rest) / 100
-    found = [Finding(WHAT, REST, percentile(rest, 1) / usual)]
+    found = [Finding(WHAT, REST, percentile(rest, 1))]
     for way, values in slices.items():
         found += [
-            Finding(WHAT, f"work during {way}", percentile(values, 1) / usual),
-            Finding(WHAT, f"work during {way}, mean",
-                    statistics.mean(values) / usual)]
+            Finding(WHAT, f"work during {way}", percentile(values, 1)),
+            Finding(WHAT, f"work during {way}, mean", statistics.mean(values))]
     return found
 
 
@@ -78,19 +77,19 @@ class Disturbance(Part):
         return GIB_SIZE
 
     def seconds(self, contender):
-        return BOOT_SECONDS + IDLE_S + (LIMIT_S if contender.zeroes else 10)
+        return BOOT_SECONDS + (LIMIT_S if contender.zeroes else 30)
 
     def measure(self, contender, say):
-        slices = {"grow": [], "shrink": []}
+        rest, slices = [], {"grow": [], "shrink": []}
         with Machine(contender, GIB_SIZE * GIB, say,
                      cmdline=CLOCK) as machine:
-            rest = idle(machine)
             end = time.monotonic() + LIMIT_S
             for _ in range(CYCLES):
-                slices["grow"] += resize(machine, GIB_SIZE * GIB)
-                machine.rest()
-                slices["shrink"] += resize(machine, 0)
-                machine.rest()
+                for way, size in ("grow", GIB_SIZE * GIB), ("shrink", 0):
+                    before, values = resize(machine, size)
+                    rest += before
+                    slices[way] += values
+                    machine.rest()
                 enough = min(len(s) for s in slices.values()) >= SLICES
                 if enough or time.monotonic() > end:
                     break
