@@ -116,11 +116,17 @@ def test_slices():
     assert disturbance.during(list(range(100)), 0.052, 0.081) == [5, 6, 7, 8]
 
 
-def test_work():
+def test_relative():
     """Tell slices in per cent of the usual one at rest."""
-    slices = {"grow": [50] * 200, "shrink": [0, 0, 0] + [100] * 97}
+    assert disturbance.relative([150, 200, 200, 250], [0, 300]) == [
+        [75, 100, 100, 125], [0, 150]]
+
+
+def test_work():
+    """Tell the worst slices, and the mean."""
+    slices = {"grow": [25] * 200, "shrink": [0, 0, 0] + [50] * 97}
     found = {finding.measure: finding.value for finding in
-             disturbance.findings([150, 200, 200, 250], slices)}
+             disturbance.findings([75, 100, 100, 125], slices)}
     assert found == {"work at rest": 75, "work during grow": 25,
                      "work during grow, mean": 25, "work during shrink": 0,
                      "work during shrink, mean": 48.5}

@@ -42,11 +42,17 @@ def during(slices, start, end):
     return slices[first:last]
 
 
+def relative(rest, slices):
+    """
+    Both in per cent of a usual slice at rest: what hosts have to give changes
+    from second to second.
+    """
+    usual = statistics.median(rest) / 100
+    return [[work / usual for work in values] for values in (rest, slices)]
+
+
 def resize(machine, size):
-    """
-    The slices of the guest at rest, and then those of a resize, in per cent of
-    a usual one at rest: what hosts have to give changes from second to second.
-    """
+    """The slices before a resize, and those of it: see relative()."""
     machine.guest.spin(CPU)
     begun = time.monotonic()
     time.sleep(REST_S)
@@ -56,9 +62,7 @@ def resize(machine, size):
     time.sleep(SLICE_S)     # what ends the program is not of the resize
     slices = machine.guest.end_spin()
     rest = during(slices, SLICE_S, start - begun - SLICE_S)
-    usual = statistics.median(rest) / 100
-    return ([work / usual for work in values] for values in
-            (rest, during(slices, start - begun, end - begun)))
+    return relative(rest, during(slices, start - begun, end - begun))
 
 
 def findings(rest, slices):
