@@ -140,7 +140,6 @@ FAULTS = [
           "if (pfn_to_online_page(virtio_mem_block_pfn(vm, i)))",
           "if (vm->chunks[virtio_mem_chunk_of_block(vm, i)].online)",
           f"{ODD} -k half_online"),
-
     Fault("unplugged blocks stand in the way of others", "pages.c",
           "\tvirtio_mem_pass_unplugged(vm, pageblock_start_pfn(pfn), pfn, "
           "pass);\n"

@@ -45,6 +45,14 @@ class Machine(VM):
         self.boot_total = self.guest.mem_total()
         self.guest.load(driver, **parameters)
 
+    def eject(self, name):
+        """Returns once the guest has let go of a device, and it is gone."""
+        gone = len(self.events("DEVICE_DELETED"))
+        self.qmp("device_del", id=name)
+        self.wait_for(f"the guest to let go of {name}", lambda: name in [
+            event["data"].get("device")
+            for event in self.events("DEVICE_DELETED")[gone:]])
+
     def device_memory_blocks(self):
         """Numbers of the memory blocks that devices added."""
         start = min(dev["memaddr"] for dev in self.devices().values())

@@ -24,11 +24,7 @@ def add(vm, machine, **options):
 
 def remove(vm):
     """Returns once the guest has let go of the device."""
-    gone = len(vm.events("DEVICE_DELETED"))
-    vm.qmp("device_del", id="hot")
-    vm.wait_for("the guest to let go", lambda: "hot" in [
-        event["data"].get("device")
-        for event in vm.events("DEVICE_DELETED")[gone:]])
+    vm.eject("hot")
     vm.qmp("object-del", id="m1")
 
 

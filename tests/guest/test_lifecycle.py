@@ -39,9 +39,7 @@ def test_eject_in_a_resize(boot, first, second):
     vm.resize("vm0", first)
     vm.wait_for_size("vm0", first)
     vm.begin_resize("vm0", second)
-    vm.qmp("device_del", id="first")
-    vm.wait_for("the slot to be empty", lambda: "first" in [
-        event["data"].get("device") for event in vm.events("DEVICE_DELETED")])
+    vm.eject("first")
     assert list(vm.devices()) == ["vm1"]
     vm.wait_for("the host to hear that vm0 is empty", lambda: (0, "vm0") in [
         (event["data"]["size"], event["data"]["id"])

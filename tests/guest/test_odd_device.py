@@ -644,19 +644,13 @@ def boot_owing(boot):
     return vm, device
 
 
-def eject(vm, name):
-    vm.qmp("device_del", id=name)
-    vm.wait_for("the device to be gone", lambda: name in [
-        event["data"].get("device") for event in vm.events("DEVICE_DELETED")])
-
-
 def test_device_goes_while_it_owes(boot):
     """Lose a device that owes an answer, and unload the driver."""
     vm = boot(OddDevice("odd0", 16), machine="pc")
     device = Odd(vm, vm.configured[0])
     device.tell(plug="none")
     device.begin_request("nb-plug", HALF)
-    eject(vm, "odd0")
+    vm.eject("odd0")
     assert not vm.bound()
     vm.guest.unload()
 
@@ -669,10 +663,10 @@ def test_another_device_in_its_place(boot):
     device.resize(HALF)
     device.wait_for_line("as requested")
     number = place.address // (128 * MIB)
-    eject(vm, "odd0")
+    vm.eject("odd0")
 
     vm.hmp(f"device_add {place.arguments()[-1]},state=none")
-    vm.wait_for("the new device", lambda: vm.bound())
+    vm.wait_for("the new device", vm.bound)
     device = Odd(vm, place)
     device.wait_for_request("nb-state")
     with pytest.raises(GuestError, match="No such device"):

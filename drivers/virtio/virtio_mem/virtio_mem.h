@@ -196,7 +196,7 @@ struct virtio_mem {
 	struct virtio_device *vdev;	/* NULL while no driver is bound */
 	struct list_head list;		/* in virtio_mem_devices */
 	bool gone;			/* from there; about to be freed */
-	enum virtio_mem_presence presence;
+	enum virtio_mem_presence presence;	/* the thread ends BACK */
 	unsigned int index;		/* of the device, bound or not */
 
 	/* Under the lock of rest.c */
