@@ -211,7 +211,10 @@ static int do_kexec_on_crash(char **argv)
 	return load_kernel(argv, KEXEC_FILE_ON_CRASH);
 }
 
-/* Copies a file to one that is there, such as a disk; answers with its size. */
+/*
+ * Copies a file, or its last bytes, to one that is there, such as a disk;
+ * answers with how many that were.
+ */
 static int do_copy(char **argv)
 {
 	int from = open(argv[0], O_RDONLY);
@@ -220,6 +223,8 @@ static int do_copy(char **argv)
 	unsigned long total = 0;
 	ssize_t got = -1;
 
+	if (argv[2] && lseek(from, -strtoll(argv[2], NULL, 10), SEEK_END) < 0)
+		return fail(argv[2]);
 	while (from >= 0 && to >= 0 &&
 	       (got = read(from, buffer, sizeof(buffer))) > 0 &&
 	       write(to, buffer, got) == got)
@@ -278,7 +283,7 @@ static const struct verb verbs[] = {
 	{ "reboot",	0, 0, do_reboot },
 	{ "kexec",	3, 3, do_kexec },
 	{ "kexec-on-crash", 3, 3, do_kexec_on_crash },
-	{ "copy",	2, 2, do_copy },
+	{ "copy",	2, 3, do_copy },
 	{ "poweroff",	0, 0, do_poweroff },
 };
 

@@ -95,6 +95,12 @@ class Odd:
         return self.vm.guest.read(f"/sys/kernel/debug/virtio_mem/{self.name}/"
                                   f"{name}")
 
+    def status(self, name):
+        """A number that the driver tells of the device."""
+        found = re.search(rf"^{name}:\s+(\d+)$", self.debugfs("status"),
+                          re.MULTILINE)
+        return int(found[1])
+
     def work(self, kind):
         """How often the driver has done this work, or tried to."""
         for line in self.debugfs("work").splitlines():

@@ -119,14 +119,19 @@ def test_kdump_unload(crashed):
 
 def test_kdump_silent_device(boot, tmp_path):
     """Dump the rest when a device doesn't answer, and ask it once only."""
-    device = OddDevice("odd0", 0)
+    # More blocks than a request asks about
+    size = 256 * MIB
+    device = OddDevice("odd0", 0, {"block-size": size // 2048}, size)
     vm = boot_to_crash(boot, tmp_path, device)
     odd = Odd(vm, device)
-    odd.resize(GIB)
+    odd.resize(size)
     crash(vm)
     odd.tell(state="none")
     vm.guest.load("ours")
-    ElfDump(save(vm))
+    vm.guest.load_kernels_own("virtio_blk")
+    # All of the device's, and a little of the boot memory below it
+    last = size + 64 * MIB
+    assert vm.guest.copy("/proc/vmcore", "/dev/vda", last) == last
     told = re.findall(r"no state of \d+ blocks from", vm.guest.dmesg())
     assert len(told) == 1
     boot.end(vm)

@@ -43,24 +43,26 @@ REFUSED = {
     "block-size-2^32": ({"block-size": 1 << 32}, "block size"),
     "block-size-2^63": ({"block-size": 1 << 63}, "block size"),
     "block-size-max": ({"block-size": (1 << 64) - 1}, "block size"),
-    "address-0": ({"memaddr": 0}, "region of"),
-    "address-over-boot-memory": ({"memaddr": 256 * MIB}, "region of"),
-    "address-beyond-physical": ({"memaddr": 1 << 52}, "region of"),
-    "address-2^63": ({"memaddr": 1 << 63}, "region of"),
-    "address-wraps": ({"memaddr": (1 << 64) - HALF}, "region of"),
-    "address-at-the-very-end": ({"memaddr": (1 << 64) - GIB}, "region of"),
+    "address-0": ({"memaddr": 0}, "in use"),
+    "address-over-boot-memory": ({"memaddr": 256 * MIB}, "in use"),
+    "address-beyond-physical": ({"memaddr": 1 << 52}, "outside of"),
+    "address-2^63": ({"memaddr": 1 << 63}, "outside of"),
+    "address-wraps": ({"memaddr": (1 << 64) - HALF}, "not possible"),
+    "address-at-the-very-end": ({"memaddr": (1 << 64) - GIB}, "outside of"),
     "address-misaligned": ({"memaddr": AREA + MIB}, "address"),
     "address-of-vm0": ({"memaddr": BASE}, "overlaps"),
     "address-inside-vm0": ({"memaddr": BASE + HALF}, "overlaps"),
     "region-size-0": ({"region-size": 0}, "region of 0x0"),
     "region-no-multiple": ({"region-size": GIB + MIB}, "region size"),
-    "region-2^46": ({"region-size": 1 << 46}, "region of"),
-    "region-2^63": ({"region-size": 1 << 63}, "region of"),
+    # With page tables of four levels nothing may end that high.
+    "region-2^46": ({"region-size": 1 << 46},
+                    r"in use|outside of \[0x0, 0x3fffffffffff\]"),
+    "region-2^63": ({"region-size": 1 << 63}, "outside of"),
     "region-smaller-than-memory-block":
-        ({"region-size": 64 * MIB}, "no memory block"),
+        ({"region-size": 64 * MIB}, "no whole, aligned memory block of 128 MiB"),
     "region-without-memory-block":
         ({"memaddr": AREA + 64 * MIB, "region-size": 128 * MIB},
-         "no memory block"),
+         "no whole, aligned memory block of 128 MiB"),
     "no-configuration": ({"no-config": "on"}, "no configuration"),
     "no-queue": ({"queues": 0}, "queue"),
     "queue-size-3": ({"queue-size": 3}, "queue"),
@@ -167,14 +169,14 @@ class Sizes:
 
 SIZES = {
     "requested-beyond-region": Sizes({"requested-size": 1 << 63}, GIB,
-                                     "requested"),
+                                     "1024 MiB plugged, as requested"),
     "requested-beyond-usable":
         Sizes({"usable-region-size": 768 * MIB, "requested-size": GIB},
               768 * MIB, "no room|usable"),
     "requested-no-multiple":
         Sizes({"requested-size": 768 * MIB + MIB + 123}, 768 * MIB),
     "requested-max": Sizes({"requested-size": (1 << 64) - 1}, GIB,
-                           "requested"),
+                           "1024 MiB plugged, as requested"),
     # Four memory blocks are plugged: all but the second of the first five.
     "usable-shrinks": Sizes({"usable-region-size": 256 * MIB,
                              "requested-size": 0}, 384 * MIB, ODD_ANSWER),
@@ -313,6 +315,7 @@ def test_accepted(odd, name):
                        device.vm.guest.mem_total() == before + size)
     device.resize(0)
     assert device.get("nb-wrong") == 0
+    assert device.status("usable_size") <= device.status("region_size")
 
 
 # Odd answers
@@ -512,6 +515,8 @@ def test_unbind_while_owed(odd, request_type):
     device.begin_request(f"nb-{request_type}", target)
     device.unbind()
     assert not device.is_bound()
+    # Whoever still waited for the answer would look for it now.
+    wait_in_guest(device.vm, 2)
     device.be_sane()
     device.bind()
     device.wait_for_size(target)
@@ -634,6 +639,34 @@ def test_no_sleep_while_not_there(boot):
     device.resize(0)
 
 
+def test_no_sleep_when_the_device_has_more(boot):
+    """Refuse to sleep when only the device says that memory is plugged."""
+    vm = boot(OddDevice("odd0", 0, {"features": 0}))
+    device = Odd(vm, vm.configured[0])
+    device.resize(HALF)
+    device.resize(0)
+    device.wait_for_line(" 0 MiB plugged, as requested")
+    device.tell(plugged_size=HALF)
+    with pytest.raises(GuestError, match="not permitted"):
+        vm.guest.write("/sys/power/state", "mem")
+    device.wait_for_line("cannot suspend: memory is plugged")
+
+
+def test_no_hibernation_in_doubt(boot):
+    """Refuse to hibernate when the device may have memory plugged."""
+    vm = boot(OddDevice("odd0", 0))
+    device = Odd(vm, vm.configured[0])
+    device.resize(128 * MIB)
+    device.tell(unplug="error", requested_size=0)
+    device.wait_for_line(ODD_ANSWER)
+    assert vm.guest.mem_total() == vm.boot_total
+    with pytest.raises(GuestError, match="busy"):
+        vm.guest.write("/sys/power/state", "disk")
+    device.wait_for_line("cannot hibernate: 0 MiB .*, perhaps more")
+    device.be_sane()
+    device.wait_for_size(0)
+
+
 def boot_owing(boot):
     """A guest whose device owes an answer to a PLUG; its name is odd0."""
     vm = boot(OddDevice("odd0", 16), timeout=LIMIT)
@@ -655,16 +688,52 @@ def test_device_goes_while_it_owes(boot):
     vm.guest.unload()
 
 
-def test_another_device_in_its_place(boot):
-    """Online nothing until a device that came back told what it has."""
+def boot_offline(boot):
+    """A guest with 512 MiB that are offline."""
     place = OddDevice("odd0", 16)
     vm = boot(place, machine="pc", cmdline="memhp_default_state=offline")
     device = Odd(vm, place)
     device.resize(HALF)
     device.wait_for_line("as requested")
-    number = place.address // (128 * MIB)
-    vm.eject("odd0")
+    return vm, place, device
 
+
+def boot_and_eject(boot, online=()):
+    """
+    Such a guest, but for memory blocks with these numbers within the device,
+    after that has gone.
+    """
+    vm, place, _ = boot_offline(boot)
+    for number in online:
+        vm.guest.set_memory_block(place.address // (128 * MIB) + number,
+                                  "online_movable")
+    vm.eject("odd0")
+    return vm, place
+
+
+def test_smaller_device_in_its_place(boot):
+    """Online nothing that is not usable any more, and count it no longer."""
+    vm, place = boot_and_eject(boot)
+    usable = 256 * MIB
+    vm.hmp(f"device_add {place.arguments()[-1]},state=none,"
+           f"usable-region-size={usable},requested-size={usable}")
+    vm.wait_for("the new device", vm.bound)
+    device = Odd(vm, place)
+    device.wait_for_request("nb-state")
+    device.be_sane()
+    device.wait_for_size(usable)
+    device.wait_for_line("256 MiB plugged, as requested")
+    first = place.address // (128 * MIB)
+    assert [number for number in vm.guest.memory_block_numbers()
+            if number >= first] == [first, first + 1]
+    assert not any("lost" in line for line in device.lines())
+    assert device.get("nb-wrong") == 0
+
+
+def test_another_device_in_its_place(boot):
+    """Online nothing until a device that came back told what it has."""
+    vm, place = boot_and_eject(boot)
+    number = place.address // (128 * MIB)
     vm.hmp(f"device_add {place.arguments()[-1]},state=none")
     vm.wait_for("the new device", vm.bound)
     device = Odd(vm, place)
@@ -678,6 +747,42 @@ def test_another_device_in_its_place(boot):
     device.wait_for_line("512 MiB wait to be onlined")
     vm.guest.set_memory_block(number, "online_movable")
     assert not any("lost" in line for line in device.lines())
+    assert device.get("nb-wrong") == 0
+
+
+@pytest.mark.parametrize("target", (0, HALF))
+def test_lost_while_online(boot, target):
+    """Go on without what a device lost in use, or plug it again."""
+    vm, place = boot_and_eject(boot, online=(0,))
+    vm.hmp(f"device_add {place.arguments()[-1]},state=none")
+    vm.wait_for("the new device", vm.bound)
+    device = Odd(vm, place)
+    device.wait_for_request("nb-state")
+    device.tell(requested_size=target)
+    device.be_sane()
+    device.wait_for_line("lost")
+    device.wait_for_line(f"{target // MIB} MiB plugged, as requested")
+    assert device.get("size") == target
+    numbers = [number for number in vm.guest.memory_block_numbers()
+               if number >= place.address // (128 * MIB)]
+    assert len(numbers) == target // (128 * MIB)
+    device.resize(GIB)
+    device.wait_for_line("1024 MiB plugged, as requested")
+    assert device.get("nb-wrong") == 0
+
+
+def test_lost_before_it_was_unplugged(boot):
+    """Don't add memory that was lost before the device took it back."""
+    vm, place, device = boot_offline(boot)
+    device.tell(unplug="busy", requested_size=256 * MIB)
+    device.wait_for_line("host is busy")
+    vm.eject("odd0")
+    vm.hmp(f"device_add {place.arguments()[-1]},requested-size={256 * MIB}")
+    vm.wait_for("the new device", vm.bound)
+    device = Odd(vm, place, since_boot=True)
+    device.wait_for_size(256 * MIB)
+    device.wait_for_line("256 MiB plugged, as requested")
+    assert device.work("add") == 4
     assert device.get("nb-wrong") == 0
 
 

@@ -169,6 +169,15 @@ def test_unplug_online_named(boot):
     assert status(vm)["result"] == "unplug_online forbids it"
 
 
+def test_ends_named(boot):
+    """Say that the ends of the region can't be used."""
+    vm = boot(Device("vm0", GIB + 64 * MIB))
+    vm.resize("vm0", GIB + 64 * MIB)
+    vm.wait_for_log("1024 MiB plugged of 1088 MiB requested: no room to add "
+                    "memory (-28), 64 MiB at its ends fill no memory block")
+    vm.resize_exact(vm0=GIB)
+
+
 def test_busy_host_named(boot, host):
     """Count the BUSY answers of a host that keeps the memory."""
     vm = boot()

@@ -218,10 +218,13 @@ def test_onlining_by_hand(boot):
     vm.wait_for_size("vm0", GIB + 10 * MIB)
     vm.wait_for("all memory to be added",
                 lambda: len(vm.device_memory_blocks()) == 9)
+    vm.resize("vm0", GIB + 20 * MIB)
+    vm.wait_for_log("1044 MiB plugged, as requested")
+    vm.wait_for_log("1044 MiB wait to be onlined")
     assert vm.guest.mem_total() == vm.boot_total
     for number in vm.device_memory_blocks():
         vm.guest.set_memory_block(number, "online_movable")
-    vm.wait_exact(vm0=GIB + 10 * MIB)
+    vm.wait_exact(vm0=GIB + 20 * MIB)
 
     for number in vm.device_memory_blocks()[:4]:
         vm.guest.set_memory_block(number, "offline")

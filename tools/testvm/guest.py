@@ -263,9 +263,13 @@ class Guest:
         self._send("write", "/proc/sysrq-trigger", "c")
         self.wait_ready()
 
-    def copy(self, source, to):
-        """Copies a file over another one, or a disk; returns its bytes."""
-        return int(self.command("copy", source, to))
+    def copy(self, source, to, last=None):
+        """
+        Copies a file, or its last bytes, over another one, or a disk; returns
+        how many bytes that were.
+        """
+        size = () if last is None else (last,)
+        return int(self.command("copy", source, to, *size))
 
     def memory_block_numbers(self):
         return [int(name[6:]) for name in self.list(MEMORY_DIR)

@@ -270,7 +270,8 @@ int virtio_mem_unplug_detached(struct virtio_mem *vm)
 {
 	struct virtio_mem_run run = { };
 	unsigned long chunk, block, i;
-	int rc = 0;
+	/* Of what the device lost it has nothing to unplug. */
+	int rc = vm->lost.nr ? virtio_mem_take_stock(vm) : 0;
 
 	for (chunk = vm->nr_chunks; chunk-- && !rc;) {
 		if (vm->chunks[chunk].state != VIRTIO_MEM_CHUNK_DETACHED)

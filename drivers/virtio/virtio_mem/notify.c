@@ -9,6 +9,7 @@
 #include <linux/lockdep.h>
 #include <linux/math64.h>
 #include <linux/memory.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
@@ -20,9 +21,9 @@
 
 /*
  * Offlining would wait for a pinned page for ever.  It is looked at this often,
- * and ended when no page was freed meanwhile.
+ * and ended when it got no further meanwhile.
  */
-#define VIRTIO_MEM_OFFLINE_PERIOD	(HZ / 2)
+#define VIRTIO_MEM_OFFLINE_PERIOD	HZ
 
 /*
  * Lets offlining pass pages that no one uses, or takes that back.  They don't
@@ -53,16 +54,31 @@ static void virtio_mem_forget_taken(struct virtio_mem *vm,
 	bitmap_clear(vm->taken, first, end - first);
 }
 
+/*
+ * All pages leave their list before the first is moved and freed.  One that
+ * can't be moved goes back, so what counts is to be further than ever before.
+ */
+static bool virtio_mem_offline_advances(struct virtio_mem_offlining *off)
+{
+	struct virtio_mem_use now = virtio_mem_sample_use(off->pfn,
+							  off->nr_pages);
+
+	if (now.pages >= off->use.pages && now.listed >= off->use.listed)
+		return false;
+	if (now.pages < off->use.pages)
+		off->use = now;
+	off->use.listed = min(off->use.listed, now.listed);
+	return true;
+}
+
 void virtio_mem_offline_look(struct timer_list *timer)
 {
 	struct virtio_mem_offlining *off =
 		container_of(timer, struct virtio_mem_offlining, timer);
 	struct virtio_mem *vm = container_of(off, struct virtio_mem, offlining);
-	unsigned long in_use = virtio_mem_pages_sampled(off->pfn, off->nr_pages);
 
-	if (in_use >= off->in_use)
+	if (!virtio_mem_offline_advances(off))
 		send_sig(SIGALRM, vm->thread, 1);
-	off->in_use = in_use;
 	mod_timer(timer, jiffies + VIRTIO_MEM_OFFLINE_PERIOD);
 }
 
@@ -78,7 +94,7 @@ static void virtio_mem_watch_offlining(struct virtio_mem *vm,
 	rcu_unexpedite_gp();
 	off->pfn = mn->start_pfn;
 	off->nr_pages = mn->nr_pages;
-	off->in_use = ULONG_MAX;
+	off->use = (struct virtio_mem_use) { ULONG_MAX, ULONG_MAX };
 	mod_timer(&off->timer, jiffies + VIRTIO_MEM_OFFLINE_PERIOD);
 }
 

@@ -184,32 +184,43 @@ unsigned long virtio_mem_free_pages(struct page *page)
 }
 
 /*
- * Pages of @nr from @pfn that somebody uses, one of each @stride looked at, as
- * far as more than @limit are.  Free memory takes next to no time.
+ * Counts pages from @pfn to @end that somebody uses, one of each @stride looked
+ * at, as far as more than @limit are.  Free memory takes next to no time.
  */
-unsigned long virtio_mem_pages_in_use(unsigned long pfn, unsigned long nr,
-				      unsigned long stride,
-				      unsigned long limit)
+static struct virtio_mem_use virtio_mem_count_use(unsigned long pfn,
+						  unsigned long end,
+						  unsigned long stride,
+						  unsigned long limit)
 {
-	unsigned long end = pfn + nr, in_use = 0;
+	struct virtio_mem_use use = { };
 
-	while (pfn < end && in_use <= limit) {
+	while (pfn < end && use.pages <= limit) {
 		struct page *page = pfn_to_online_page(pfn);
 
 		if (page && page_ref_count(compound_head(page)) &&
-		    !PageOffline(page) && !PageHWPoison(page))
-			in_use += stride;
+		    !PageOffline(page) && !PageHWPoison(page)) {
+			use.pages += stride;
+			if (PageLRU(compound_head(page)))
+				use.listed += stride;
+		}
 		pfn += max(stride, page ? virtio_mem_free_pages(page) : 1);
 	}
-	return in_use;
+	return use;
+}
+
+/* Pages of @nr from @pfn that somebody uses, as far as more than @limit are. */
+unsigned long virtio_mem_pages_in_use(unsigned long pfn, unsigned long nr,
+				      unsigned long limit)
+{
+	return virtio_mem_count_use(pfn, pfn + nr, 1, limit).pages;
 }
 
 /* The same by samples, so that it never takes long. */
-unsigned long virtio_mem_pages_sampled(unsigned long pfn, unsigned long nr)
+struct virtio_mem_use virtio_mem_sample_use(unsigned long pfn, unsigned long nr)
 {
-	return virtio_mem_pages_in_use(pfn, nr,
-				       DIV_ROUND_UP(nr, VIRTIO_MEM_SAMPLES),
-				       ULONG_MAX);
+	return virtio_mem_count_use(pfn, pfn + nr,
+				    DIV_ROUND_UP(nr, VIRTIO_MEM_SAMPLES),
+				    ULONG_MAX);
 }
 
 /*

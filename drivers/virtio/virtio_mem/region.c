@@ -142,8 +142,11 @@ int virtio_mem_layout(struct virtio_device *vdev, struct virtio_mem *vm)
 	if (start < vm->addr || start >= end ||
 	    end - start < vm->chunk_size) {
 		dev_err(&vdev->dev,
-			"region of 0x%llx at 0x%llx holds no memory block of 0x%llx\n",
-			vm->region_size, vm->addr, vm->chunk_size);
+			"region of %llu MiB at 0x%llx holds no whole, aligned %s of %llu MiB\n",
+			vm->region_size / SZ_1M, vm->addr,
+			virtio_mem_force_bbm ? "big block (bbm_block_size)" :
+					       "memory block",
+			vm->chunk_size / SZ_1M);
 		return -EINVAL;
 	}
 	vm->first_block = div64_u64(start - vm->addr, vm->block_size);

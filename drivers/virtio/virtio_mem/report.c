@@ -61,6 +61,12 @@ const char *virtio_mem_reason(int rc)
 	}
 }
 
+/* Bytes of the region that don't fill a chunk, below and above the others. */
+static u64 virtio_mem_ends_size(const struct virtio_mem *vm)
+{
+	return vm->region_size - vm->nr_chunks * vm->chunk_size;
+}
+
 /* Prints what stood in the way of this resize, if that is known. */
 static void virtio_mem_print_cause(const struct virtio_mem *vm, int rc,
 				   char *text, size_t size)
@@ -74,6 +80,11 @@ static void virtio_mem_print_cause(const struct virtio_mem *vm, int rc,
 		snprintf(text, size, ", such as a %s page in block %lu",
 			 virtio_mem_kind_name(o->kind),
 			 virtio_mem_block_of(vm, o->pfn));
+	else if (rc == -ENOSPC &&
+		 vm->requested_size > vm->nr_chunks * vm->chunk_size)
+		snprintf(text, size, ", %llu MiB at its ends fill no %s block",
+			 virtio_mem_ends_size(vm) / SZ_1M,
+			 virtio_mem_force_bbm ? "big" : "memory");
 }
 
 /*

@@ -111,7 +111,7 @@ static int virtio_mem_send(struct virtio_mem *vm, u16 type,
 	reinit_completion(&vm->response);
 
 	if (virtqueue_add_sgs(vm->vq, sgs, 1, 1, vm, GFP_KERNEL))
-		return -ENOMEM;
+		return virtio_mem_check_broken(vm) ? -EINTR : -ENOMEM;
 	vm->in_flight = true;
 	virtqueue_kick(vm->vq);
 	return 0;
@@ -178,17 +178,10 @@ bool virtio_mem_refused(int rc)
 void virtio_mem_doubt(struct virtio_mem *vm, unsigned long block,
 		      unsigned long nr)
 {
-	unsigned long end = block + nr;
-
 	/* To settle what lies between, or all, does no harm. */
-	if (!vm->settled && !vm->doubt.nr) {
-		block = 0;
-		end = virtio_mem_nr_blocks(vm);
-	} else if (vm->doubt.nr) {
-		end = max(end, vm->doubt.block + vm->doubt.nr);
-		block = min(block, vm->doubt.block);
-	}
-	vm->doubt = (struct virtio_mem_run) { block, end - block };
+	if (!vm->settled && !vm->doubt.nr)
+		virtio_mem_run_extend(&vm->doubt, 0, virtio_mem_nr_blocks(vm));
+	virtio_mem_run_extend(&vm->doubt, block, nr);
 	vm->settled = false;
 }
 

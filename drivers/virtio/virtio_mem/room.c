@@ -75,7 +75,7 @@ bool virtio_mem_fits_elsewhere(struct virtio_mem *vm,
 		return true;
 	if (!virtio_mem_lock_pages(vm))
 		return false;
-	in_use = virtio_mem_pages_sampled(pfn, PHYS_PFN(vm->chunk_size));
+	in_use = virtio_mem_sample_use(pfn, PHYS_PFN(vm->chunk_size)).pages;
 	page = pfn_to_online_page(pfn);
 	highest = page ? page_zonenum(page) : ZONE_NORMAL;
 	mutex_unlock(&vm->pages);

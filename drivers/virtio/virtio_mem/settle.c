@@ -36,15 +36,18 @@ static int virtio_mem_write_off(struct virtio_mem *vm, unsigned long block,
 				unsigned long *nr)
 {
 	unsigned long chunk = virtio_mem_chunk_of_block(vm, block);
+	struct virtio_mem_chunk *c = &vm->chunks[chunk];
 	bool used;
 
 	*nr = min(*nr, virtio_mem_chunk_block(vm, chunk + 1) - block);
 	if (!virtio_mem_lock_pages(vm))
 		return -EINTR;
-	used = vm->chunks[chunk].online;
+	used = c->online;
 	if (!used)
 		virtio_mem_set_plugged(vm, block, *nr, false);
 	mutex_unlock(&vm->pages);
+	if (!used && !c->plugged && c->state == VIRTIO_MEM_CHUNK_DETACHED)
+		virtio_mem_chunk_move(vm, chunk, VIRTIO_MEM_CHUNK_ABSENT);
 	return used;
 }
 
@@ -73,11 +76,14 @@ static int virtio_mem_settle_run(struct virtio_mem *vm, unsigned long block,
 		}
 		rc = virtio_mem_exchange(vm, plugged ? VIRTIO_MEM_REQ_PLUG :
 					 VIRTIO_MEM_REQ_UNPLUG, block, part);
-		/* A device may keep what is not more than it was asked for. */
-		if (rc == -EAGAIN && !plugged)
-			virtio_mem_adopt(vm, block, part);
-		else if (rc)
+		if (rc && rc != -EAGAIN)
 			return rc;
+		/* A device may keep what is not more than it was asked for. */
+		if (rc && !plugged)
+			virtio_mem_adopt(vm, block, part);
+		/* It may plug that again when more is requested. */
+		else if (rc)
+			virtio_mem_run_extend(&vm->lost, block, part);
 	}
 	return 0;
 }
@@ -98,6 +104,33 @@ static int virtio_mem_settle(struct virtio_mem *vm, unsigned long block,
 		rc = virtio_mem_settle_run(vm, block, run, plugged);
 	}
 	return rc;
+}
+
+/* What is not usable is not plugged (D08), and nobody may ask for it (G06). */
+static int virtio_mem_settle_unusable(struct virtio_mem *vm)
+{
+	unsigned long end = virtio_mem_nr_blocks(vm), nr;
+	unsigned long block = find_next_bit(vm->plugged, end,
+					    virtio_mem_usable_blocks(vm));
+	int rc;
+
+	while (block < end) {
+		nr = find_next_zero_bit(vm->plugged, end, block) - block;
+		rc = virtio_mem_write_off(vm, block, &nr);
+		if (rc < 0)
+			return rc;
+		if (rc)
+			virtio_mem_tell_loss(vm, block, nr);
+		block = find_next_bit(vm->plugged, end, block + nr);
+	}
+	return 0;
+}
+
+static int virtio_mem_settle_all(struct virtio_mem *vm)
+{
+	int rc = virtio_mem_settle(vm, 0, virtio_mem_nr_blocks(vm));
+
+	return rc ?: virtio_mem_settle_unusable(vm);
 }
 
 /* Of all chunks none is known to Linux. */
@@ -144,7 +177,10 @@ static int virtio_mem_unplug_left_over(struct virtio_mem *vm)
 	return 0;
 }
 
-/* Nobody may ask for what is not usable: that stays in doubt until it is. */
+/*
+ * Nobody may ask for what is not usable: that stays in doubt until it is, as
+ * what is lost does until the device has it again, or Linux no longer.
+ */
 static void virtio_mem_keep_doubt(struct virtio_mem *vm)
 {
 	unsigned long end = vm->doubt.block + vm->doubt.nr;
@@ -152,6 +188,8 @@ static void virtio_mem_keep_doubt(struct virtio_mem *vm)
 
 	vm->doubt.block = max(vm->doubt.block, usable);
 	vm->doubt.nr = end > vm->doubt.block ? end - vm->doubt.block : 0;
+	if (vm->lost.nr)
+		virtio_mem_run_extend(&vm->doubt, vm->lost.block, vm->lost.nr);
 }
 
 /* Comes before all other work.  What is in doubt is settled first. */
@@ -161,10 +199,11 @@ int virtio_mem_take_stock(struct virtio_mem *vm)
 
 	if (vm->settled)
 		return 0;
+	vm->lost.nr = 0;
 	if (vm->doubt.nr)
 		rc = virtio_mem_settle(vm, vm->doubt.block, vm->doubt.nr);
 	else if (virtio_mem_in_use(vm))
-		rc = virtio_mem_settle(vm, 0, virtio_mem_nr_blocks(vm));
+		rc = virtio_mem_settle_all(vm);
 	else
 		rc = virtio_mem_unplug_left_over(vm);
 	/* It is to rest: what could not be adopted is still in doubt. */
@@ -174,7 +213,7 @@ int virtio_mem_take_stock(struct virtio_mem *vm)
 		return rc;
 	virtio_mem_keep_doubt(vm);
 	vm->settled = !vm->doubt.nr;
-	if (vm->settled)
-		cmpxchg(&vm->presence, VIRTIO_MEM_BACK, VIRTIO_MEM_PRESENT);
+	/* What is still in doubt is online, or not plugged in the map. */
+	cmpxchg(&vm->presence, VIRTIO_MEM_BACK, VIRTIO_MEM_PRESENT);
 	return 0;
 }

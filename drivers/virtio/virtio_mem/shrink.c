@@ -35,7 +35,7 @@ static bool virtio_mem_is_within(struct virtio_mem *vm, unsigned long block,
 	if (!virtio_mem_lock_pages(vm))
 		return false;
 	used = virtio_mem_pages_in_use(virtio_mem_block_pfn(vm, block),
-				       nr_pages, 1, limit);
+				       nr_pages, limit);
 	mutex_unlock(&vm->pages);
 	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_LOOK, since, true);
 	return used <= limit;

@@ -77,7 +77,8 @@ static int virtio_mem_resize(struct virtio_mem *vm)
 	if (!rc && vm->nr_plugged <= virtio_mem_target(vm))
 		rc = virtio_mem_grow(vm);
 	rc_empty = virtio_mem_remove_empty(vm);
-	return rc ?: rc_empty;
+	rc = rc ?: rc_empty;
+	return !rc && vm->lost.nr ? -EAGAIN : rc;
 }
 
 /* Jiffies to wait after an attempt that failed. */

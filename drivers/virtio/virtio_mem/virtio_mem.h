@@ -92,11 +92,17 @@ struct virtio_mem_odd {
 	unsigned long nr;
 };
 
+/* How much of a range is in use. */
+struct virtio_mem_use {
+	unsigned long pages;
+	unsigned long listed;		/* of these, for reclaim: not being moved */
+};
+
 /* A memory block that goes offline, and how far it has come. */
 struct virtio_mem_offlining {
 	unsigned long pfn;
 	unsigned long nr_pages;
-	unsigned long in_use;		/* pages, at the last look */
+	struct virtio_mem_use use;	/* the least so far */
 	struct timer_list timer;
 };
 
@@ -251,6 +257,7 @@ struct virtio_mem {
 	bool loss_told;			/* that it lost memory in use */
 	struct ratelimit_state lines;	/* of what a device can have us tell */
 	struct virtio_mem_run doubt;	/* blocks whose response was lost */
+	struct virtio_mem_run lost;	/* in use, and not plugged again */
 	struct virtio_mem_odd odd;
 	struct task_struct *thread;	/* lives as long as the structure */
 	struct virtio_mem_offlining offlining;
@@ -356,6 +363,19 @@ static inline unsigned long virtio_mem_target(const struct virtio_mem *vm)
 			 vm->unit_blocks);
 }
 
+/* Grows a run to hold these blocks, and what lies between. */
+static inline void virtio_mem_run_extend(struct virtio_mem_run *run,
+					 unsigned long block, unsigned long nr)
+{
+	unsigned long end = block + nr;
+
+	if (run->nr) {
+		end = max(end, run->block + run->nr);
+		block = min(block, run->block);
+	}
+	*run = (struct virtio_mem_run) { block, end - block };
+}
+
 /* chunk.c */
 
 void virtio_mem_chunk_move(struct virtio_mem *vm, unsigned long chunk,
@@ -413,9 +433,9 @@ int virtio_mem_fake_offline(struct virtio_mem *vm, unsigned long block,
 			    unsigned long nr);
 void virtio_mem_online_page(struct page *page, unsigned int order);
 unsigned long virtio_mem_pages_in_use(unsigned long pfn, unsigned long nr,
-				      unsigned long stride,
 				      unsigned long limit);
-unsigned long virtio_mem_pages_sampled(unsigned long pfn, unsigned long nr);
+struct virtio_mem_use virtio_mem_sample_use(unsigned long pfn,
+					    unsigned long nr);
 unsigned long virtio_mem_free_pages(struct page *page);
 bool virtio_mem_lock_pages(struct virtio_mem *vm);
 

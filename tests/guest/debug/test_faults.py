@@ -9,6 +9,7 @@ import random
 
 import pytest
 
+from odd import Odd, OddDevice
 from testvm import GIB, MIB
 
 DRIVER = "/sys/bus/virtio/drivers/virtio_mem"
@@ -87,21 +88,43 @@ def test_resize(boot, seed, start, target):
 def test_memory_cannot_be_added(boot):
     """Unplug again what Linux can't take, until it can."""
     vm = boot()
-    prepare(vm)
-    vm.guest.write(f"/proc/{thread_of(vm)}/make-it-fail", "1")
-    for name, value in (("task-filter", "Y"), ("times", "-1"),
-                        ("stacktrace-depth", "32"), *place(vm),
-                        ("probability", "100")):
-        vm.guest.write(f"{DEBUGFS}/failslab/{name}", value)
+    fail_allocations(vm, "add_memory_driver_managed")
     vm.resize("vm0", GIB)
     vm.wait_for_log("cannot add memory")
     vm.wait_for("blocks to be unplugged", lambda: vm.size("vm0") == 0)
-    vm.guest.write(f"{DEBUGFS}/failslab/probability", "0")
+    end_failures(vm)
     vm.wait_exact(vm0=GIB)
     vm.resize_exact(vm0=0)
 
 
-def place(vm, function="add_memory_driver_managed"):
+def test_request_cannot_be_queued(boot):
+    """Try again when there is no memory for a request, and wait for none."""
+    vm = boot(OddDevice("odd0", 0, {"queue-size": 1}))
+    odd = Odd(vm, vm.configured[0])
+    fail_allocations(vm, "virtio_mem_exchange")
+    before = odd.requests()
+    odd.tell(requested_size=GIB)
+    vm.wait_for_log("too little memory is available")
+    assert odd.requests() == before
+    end_failures(vm)
+    vm.wait_for("the memory", lambda: odd.get("size") == GIB)
+
+
+def fail_allocations(vm, function):
+    """From now on, those of the driver's thread in this function."""
+    prepare(vm)
+    vm.guest.write(f"/proc/{thread_of(vm)}/make-it-fail", "1")
+    for name, value in (("task-filter", "Y"), ("times", "-1"),
+                        ("stacktrace-depth", "32"), *place(vm, function),
+                        ("probability", "100")):
+        vm.guest.write(f"{DEBUGFS}/failslab/{name}", value)
+
+
+def end_failures(vm):
+    vm.guest.write(f"{DEBUGFS}/failslab/probability", "0")
+
+
+def place(vm, function):
     """What names a function of the kernel, for faults in what it calls."""
     lines = [line.split() for line in
              vm.guest.read("/proc/kallsyms").splitlines()]
