@@ -25,10 +25,11 @@ export ACCEL
 # Mistakes are told before anything is built.
 $(foreach dir,QEMU_SRC KDIR LINUX_SRC,$(if $($(dir)),$(if \
 	$(wildcard $($(dir))/.),,$(error $(dir)=$($(dir)): no such directory))))
-$(if $(shell echo '$(JOBS)' | grep -x '[1-9][0-9]*'),,$(error \
-	JOBS=$(JOBS): not a number from 1 on))
-$(if $(shell echo '$(FUZZ_S)' | grep -x '[1-9][0-9]*'),,$(error \
-	FUZZ_S=$(FUZZ_S): not a number of seconds from 1 on))
+$(foreach name,JOBS FUZZ_S $(if $(SOAK_S),SOAK_S) $(if $(STEPS),STEPS),$(if \
+	$(shell echo '$($(name))' | grep -x '[1-9][0-9]*'),,$(error \
+	$(name)=$($(name)): not a number from 1 on)))
+$(if $(SEED),$(if $(shell echo '$(SEED)' | grep -x '[0-9]*'),,$(error \
+	SEED=$(SEED): not a number)))
 $(if $(filter $(ACCEL),tcg kvm),,$(error ACCEL=$(ACCEL): only tcg and kvm work))
 
 PYTHON       := /usr/bin/python3
@@ -259,15 +260,17 @@ $(B)/module-%/virtio_mem.ko: $(DRIVER) tools/module.kbuild $(STAMP)/linux-%
 .PHONY: deb
 deb: $(DEB) ## the driver as a DKMS package: build/deb/virtio-mem-dkms_VERSION_all.deb
 
-$(DEB): $(DRIVER) tools/module.kbuild versions.mk \
+$(DEB): $(DRIVER) tools/module.kbuild versions.mk docs/driver.md \
 		$(wildcard packaging/debian/* packaging/debian/source/*) \
 		| $(STAMP)/packages-deb
 	@rm -rf $(@D) && mkdir -p $(DEB_TREE)
-	@cp -r packaging/debian $(DEB_TREE)/ && cp --parents $(DRIVER) $(DEB_TREE)/
+	@cp -r packaging/debian docs/driver.md $(DEB_TREE)/
+	@cp --parents $(DRIVER) $(DEB_TREE)/
 	@cp tools/module.kbuild $(DEB_TREE)/$(DRIVER_DIR)/Kbuild
 	@sed -i 's/#LINUX_MIN#/$(LINUX_MIN)/' $(DEB_TREE)/debian/*.dkms
 	@cd $(DEB_TREE) && dpkg-buildpackage -b -us -uc >../deb.log 2>&1 || \
 		{ cat ../deb.log >&2; exit 1; }
+	@echo '$@'
 
 .PHONY: linux-src
 linux-src: $(STAMP)/linux-tree ## the kernel's source, for its checkpatch and in-tree builds

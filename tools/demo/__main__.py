@@ -8,6 +8,7 @@ about; 130 when interrupted.
 import argparse
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -38,7 +39,7 @@ def arguments():
     options = parser.parse_args()
     if options.pause < 0:
         parser.error(f"--pause {options.pause}: not less than 0")
-    if not paths.qemu(options.qemu):
+    if not shutil.which(paths.qemu(options.qemu) or ""):
         parser.error(f"--qemu {options.qemu}: no such program")
     return options
 
