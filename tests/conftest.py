@@ -5,6 +5,7 @@ as the very last line, alone, the count.  A test's docstring completes the
 sentence "This test will ...".
 """
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ MARKS = {"passed": "ok  ", "failed": "FAIL", "skipped": "skip"}
 
 def _is_controller(config):
     return not hasattr(config, "workerinput")
+
+
+@pytest.fixture
+def tmp_path(tmp_path):
+    """Goes with the test: memory and disks of guests are large."""
+    yield tmp_path
+    shutil.rmtree(tmp_path)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -79,6 +87,14 @@ class Lines:
         elif about:
             line += f": {about}"
         self.config.get_terminal_writer().line(line)
+        if outcome == "failed":
+            self._print_cause(report)
+
+    def _print_cause(self, report):
+        """At once: whoever sees a part of a log may not see its end."""
+        crash = getattr(report.longrepr, "reprcrash", None)
+        for text in (crash.message if crash else "").splitlines()[:3]:
+            self.config.get_terminal_writer().line(f"     {text[:300]}")
 
     def pytest_collectreport(self, report):
         if report.failed:

@@ -4,6 +4,8 @@
 import re
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -23,10 +25,16 @@ CMDLINE = "memhp_default_state=online_movable crashkernel=320M"
 DUMP_CMDLINE = "console=ttyS0 panic=-1 panic_on_warn=1 nr_cpus=1"
 
 
-def boot_to_crash(boot, directory, device):
+@pytest.fixture(scope="module")
+def directory():
+    """Where dumps are.  They are large: it goes with the last test."""
+    with tempfile.TemporaryDirectory(prefix="kdump-") as name:
+        yield Path(name)
+
+
+def boot_to_crash(boot, disk, device):
     """A guest with this device, and with a disk for its dump: `dump`."""
-    disk = directory / "disk"
-    with open(disk, "wb") as file:
+    with open(disk, "xb") as file:
         file.truncate(DISK)
     vm = boot(device, cmdline=CMDLINE, files=[paths.KERNEL, paths.INITRD],
               memory=GIB,
@@ -44,12 +52,12 @@ def crash(vm):
 
 
 @pytest.fixture(scope="module")
-def crashed(boot_for_all, tmp_path_factory):
+def crashed(boot_for_all, directory):
     """
     A guest whose dump kernel runs: memory was plugged with holes in it, and
     "data" was in use.  `plugged` are the extents that were plugged.
     """
-    vm = boot_to_crash(boot_for_all, tmp_path_factory.mktemp("kdump"), Device(
+    vm = boot_to_crash(boot_for_all, directory / "disk", Device(
         "vm0", SIZE, backend="memory-backend-memfd,share=on,reserve=off"))
     use_with_holes(vm)
     vm.plugged = plugged_extents(vm)
@@ -117,12 +125,12 @@ def test_kdump_unload(crashed):
     assert vm.size("vm0") == PLUGGED
 
 
-def test_kdump_silent_device(boot, tmp_path):
+def test_kdump_silent_device(boot, directory):
     """Dump the rest when a device doesn't answer, and ask it once only."""
     # More blocks than a request asks about
     size = 256 * MIB
     device = OddDevice("odd0", 0, {"block-size": size // 2048}, size)
-    vm = boot_to_crash(boot, tmp_path, device)
+    vm = boot_to_crash(boot, directory / "silent", device)
     odd = Odd(vm, device)
     odd.resize(size)
     crash(vm)
@@ -137,19 +145,19 @@ def test_kdump_silent_device(boot, tmp_path):
     boot.end(vm)
 
 
-def test_makedumpfile(dump, tmp_path):
+def test_makedumpfile(dump, directory):
     """Make a dump that the usual tools can read."""
     tool = shutil.which("makedumpfile", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if not tool:
         pytest.skip("makedumpfile is not installed")
-    subprocess.run([tool, "-c", "-d", "31", dump, tmp_path / "small"],
+    subprocess.run([tool, "-c", "-d", "31", dump, directory / "small"],
                    check=True, capture_output=True)
-    assert 0 < (tmp_path / "small").stat().st_size < dump.stat().st_size
-    subprocess.run([tool, "-c", "-d", "16", dump, tmp_path / "used"],
+    assert 0 < (directory / "small").stat().st_size < dump.stat().st_size
+    subprocess.run([tool, "-c", "-d", "16", dump, directory / "used"],
                    check=True, capture_output=True)
-    subprocess.run([tool, "--dump-dmesg", tmp_path / "used",
-                    tmp_path / "log"], check=True, capture_output=True)
-    assert "sysrq" in (tmp_path / "log").read_text(errors="replace")
+    subprocess.run([tool, "--dump-dmesg", directory / "used",
+                    directory / "log"], check=True, capture_output=True)
+    assert "sysrq" in (directory / "log").read_text(errors="replace")
 
 
 @pytest.mark.skipif(bool(paths.GUEST_KERNEL), reason="symbols of one kernel")

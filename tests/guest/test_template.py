@@ -48,9 +48,7 @@ def digest(path):
 @pytest.fixture
 def files(tmp_path):
     """Where the template keeps its memory at boot, the device's, its state."""
-    yield tmp_path / "ram", tmp_path / "plugged", tmp_path / "state"
-    for file in tmp_path.iterdir():
-        file.unlink()
+    return tmp_path / "ram", tmp_path / "plugged", tmp_path / "state"
 
 
 def test_go_on_with_shared_files(boot, files):
