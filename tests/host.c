@@ -13,6 +13,7 @@
  *   swaps         finds only swapped pages with PAGEMAP_SCAN, whatever it finds
  *   loaded        takes 2 ms for each MADV_DONTNEED
  *   no-thread     lets QEMU begin no thread
+ *   no-userfaultfd  keeps userfaultfd for root, which QEMU is not
  *
  * and a symbolic link "hpage_pmd_size" takes the place of the kernel's file of
  * this name, also when it leads nowhere.
@@ -32,6 +33,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static const char *path_of(const char *name)
@@ -105,6 +107,23 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attr,
 	return is("no-thread") ? EAGAIN : real(thread, attr, start, argument);
 }
 
+long syscall(long number, ...)
+{
+	long (*real)(long, ...) = dlsym(RTLD_NEXT, "syscall");
+	long arg[6];
+	va_list args;
+
+	if (number == SYS_userfaultfd && is("no-userfaultfd")) {
+		errno = EPERM;
+		return -1;
+	}
+	va_start(args, number);
+	for (int i = 0; i < 6; i++)
+		arg[i] = va_arg(args, long);
+	va_end(args);
+	return real(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+}
+
 /* What GLib reads files with */
 int open64(const char *path, int flags, ...)
 {
@@ -117,6 +136,10 @@ int open64(const char *path, int flags, ...)
 	va_start(args, flags);
 	mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
 	va_end(args);
+	if (!strcmp(path, "/dev/userfaultfd") && is("no-userfaultfd")) {
+		errno = EACCES;
+		return -1;
+	}
 	if (name && !strcmp(name, "/hpage_pmd_size") &&
 	    !lstat(path_of(name + 1), &stat))
 		path = path_of(name + 1);

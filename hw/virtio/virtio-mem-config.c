@@ -203,12 +203,24 @@ static bool virtio_mem_check_memslots(const VirtIOMEM *vmem, Error **errp)
     return false;
 }
 
+static bool virtio_mem_check_protection(const VirtIOMEM *vmem, Error **errp)
+{
+    if (vmem->protection.interval_ms < VIRTIO_MEM_MIN_INTERVAL_MS) {
+        error_setg(errp, "property '%s': %" PRIu32 " ms is less than %d ms",
+                   VIRTIO_MEM_PROTECTION_INTERVAL_PROP,
+                   vmem->protection.interval_ms, VIRTIO_MEM_MIN_INTERVAL_MS);
+        return false;
+    }
+    return true;
+}
+
 bool virtio_mem_check_config(VirtIOMEM *vmem, Error **errp)
 {
     return virtio_mem_check_memdev(vmem, errp) &&
            virtio_mem_check_node(vmem, errp) &&
            virtio_mem_check_sizes(vmem, errp) &&
-           virtio_mem_check_memslots(vmem, errp);
+           virtio_mem_check_memslots(vmem, errp) &&
+           virtio_mem_check_protection(vmem, errp);
 }
 
 bool virtio_mem_check_unplug(const VirtIOMEM *vmem, Error **errp)
@@ -271,6 +283,17 @@ void virtio_mem_settle_config(VirtIOMEM *vmem)
 }
 
 /* Properties */
+
+static bool virtio_mem_check_unrealized(Object *obj, const char *name,
+                                        Error **errp)
+{
+    if (DEVICE(obj)->realized) {
+        error_setg(errp, "property '%s' cannot change once the device is "
+                   "realized", name);
+        return false;
+    }
+    return true;
+}
 
 static void virtio_mem_get_size(Object *obj, Visitor *v, const char *name,
                                 void *opaque, Error **errp)
@@ -342,12 +365,8 @@ static void virtio_mem_set_block_size_prop(Object *obj, Visitor *v,
     g_autofree char *text = NULL, *least = NULL;
     uint64_t value;
 
-    if (DEVICE(obj)->realized) {
-        error_setg(errp, "property '%s' cannot change once the device is "
-                   "realized", name);
-        return;
-    }
-    if (!visit_type_size(v, name, &value, errp)) {
+    if (!virtio_mem_check_unrealized(obj, name, errp) ||
+        !visit_type_size(v, name, &value, errp)) {
         return;
     }
     if (!is_power_of_2(value) || value < VIRTIO_MEM_MIN_BLOCK_SIZE) {
@@ -358,6 +377,31 @@ static void virtio_mem_set_block_size_prop(Object *obj, Visitor *v,
         return;
     }
     VIRTIO_MEM(obj)->block_size = value;
+}
+
+static int virtio_mem_get_protection(Object *obj, Error **errp)
+{
+    return VIRTIO_MEM(obj)->protection.mode;
+}
+
+static void virtio_mem_set_protection(Object *obj, int value, Error **errp)
+{
+    if (virtio_mem_check_unrealized(obj, VIRTIO_MEM_PROTECTION_PROP, errp)) {
+        VIRTIO_MEM(obj)->protection.mode = value;
+    }
+}
+
+static int virtio_mem_get_action(Object *obj, Error **errp)
+{
+    return VIRTIO_MEM(obj)->protection.action;
+}
+
+static void virtio_mem_set_action(Object *obj, int value, Error **errp)
+{
+    if (virtio_mem_check_unrealized(obj, VIRTIO_MEM_PROTECTION_ACTION_PROP,
+                                    errp)) {
+        VIRTIO_MEM(obj)->protection.action = value;
+    }
 }
 
 static const Property virtio_mem_properties[] = {
@@ -374,6 +418,10 @@ static const Property virtio_mem_properties[] = {
                      refuse_unrequested_unplug, false),
     DEFINE_PROP_BOOL(VIRTIO_MEM_EARLY_MIGRATION_PROP, VirtIOMEM,
                      early_migration, true),
+    DEFINE_PROP_UINT32(VIRTIO_MEM_PROTECTION_INTERVAL_PROP, VirtIOMEM,
+                       protection.interval_ms, 1000),
+    DEFINE_PROP_UINT32(VIRTIO_MEM_PROTECTION_MAX_EXTENTS_PROP, VirtIOMEM,
+                       protection.max_extents, 0),
 };
 
 static void virtio_mem_describe_properties(ObjectClass *klass)
@@ -398,12 +446,43 @@ static void virtio_mem_describe_properties(ObjectClass *klass)
     object_class_property_set_description(klass, VIRTIO_MEM_REFUSE_UNPLUG_PROP,
         "answer NACK to a guest that unplugs more than what is plugged beyond "
         "requested-size, and so chooses which memory of the host it has");
+    object_class_property_set_description(klass,
+        VIRTIO_MEM_PROTECTION_INTERVAL_PROP,
+        "milliseconds between two looks for memory in unplugged blocks, from "
+        "10 on");
+    object_class_property_set_description(klass,
+        VIRTIO_MEM_PROTECTION_MAX_EXTENTS_PROP,
+        "how many runs of unplugged blocks userfaultfd watches, which takes as "
+        "many mappings of QEMU; 0: a quarter of vm.max_map_count");
+}
+
+static void virtio_mem_add_protection_properties(ObjectClass *klass)
+{
+    object_class_property_add_enum(klass, VIRTIO_MEM_PROTECTION_PROP,
+                                   "MemoryDeviceProtection",
+                                   &MemoryDeviceProtection_lookup,
+                                   virtio_mem_get_protection,
+                                   virtio_mem_set_protection);
+    object_class_property_set_description(klass, VIRTIO_MEM_PROTECTION_PROP,
+        "what keeps a guest from using unplugged memory: off; audit: it is "
+        "looked for; write: caught when written; full: and when read");
+
+    object_class_property_add_enum(klass, VIRTIO_MEM_PROTECTION_ACTION_PROP,
+                                   "MemoryDeviceViolationAction",
+                                   &MemoryDeviceViolationAction_lookup,
+                                   virtio_mem_get_action,
+                                   virtio_mem_set_action);
+    object_class_property_set_description(klass,
+        VIRTIO_MEM_PROTECTION_ACTION_PROP,
+        "what follows: report: an event; discard: nothing more than that the "
+        "memory is given back, as always; pause or shutdown: also that");
 }
 
 void virtio_mem_config_class_init(ObjectClass *klass)
 {
     device_class_set_props(DEVICE_CLASS(klass), virtio_mem_properties);
     virtio_mem_describe_properties(klass);
+    virtio_mem_add_protection_properties(klass);
 
     object_class_property_add(klass, VIRTIO_MEM_SIZE_PROP, "size",
                               virtio_mem_get_size, NULL, NULL, NULL);

@@ -22,6 +22,7 @@
 #include "qemu/rcu.h"
 #include "qemu/timer.h"
 #include "qemu/units.h"
+#include "qapi/error.h"
 #include "hw/virtio/virtio-mem.h"
 #include "trace.h"
 
@@ -136,32 +137,46 @@ static void *job_thread(void *opaque)
     return NULL;
 }
 
-/*
- * The thread begins with the first job that needs it: a device that only gives
- * memory needs none.  qemu_thread_create() would end QEMU where the host has no
- * thread left; here the job fails, and the guest asks again.
- */
-static bool job_has_thread(VirtIOMEM *vmem)
+GThread *virtio_mem_start_thread(const char *name, GThreadFunc function,
+                                 VirtIOMEM *vmem, Error **errp)
 {
-    VirtIOMEMJob *job = &vmem->job;
     g_autoptr(GError) err = NULL;
     sigset_t all, before;
+    GThread *thread;
 
-    if (job->thread) {
-        return true;
-    }
     /* Signals are for the main thread, but for those that nobody can block. */
     sigfillset(&all);
     sigdelset(&all, SIGSEGV);
     sigdelset(&all, SIGFPE);
     sigdelset(&all, SIGILL);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    job->thread = g_thread_try_new("virtio-mem", job_thread, vmem, &err);
+    thread = g_thread_try_new(name, function, vmem, &err);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!thread) {
+        error_setg(errp, "%s", err->message);
+    }
+    return thread;
+}
+
+/*
+ * The thread begins with the first job that needs it: a device that only gives
+ * memory needs none.  Where there is none the job fails, and the guest asks
+ * again.
+ */
+static bool job_has_thread(VirtIOMEM *vmem)
+{
+    VirtIOMEMJob *job = &vmem->job;
+    Error *err = NULL;
+
+    if (job->thread) {
+        return true;
+    }
+    job->thread = virtio_mem_start_thread("virtio-mem", job_thread, vmem, &err);
     if (!job->thread) {
         warn_report_once("virtio-mem '%s': requests that take long wait for a "
                          "thread of the host: %s", virtio_mem_name(vmem),
-                         err->message);
+                         error_get_pretty(err));
+        error_free(err);
     }
     return job->thread;
 }

@@ -272,6 +272,7 @@ static int virtio_mem_post_load(void *opaque, int version_id)
     if (!ret) {
         /* Who comes with a slot hears of it now, and only now. */
         virtio_mem_memslots_update(vmem);
+        virtio_mem_protect_anew(vmem);
         virtio_mem_tell_plugged_size(vmem);
         vmem->loaded = true;
     }
@@ -350,6 +351,7 @@ static int virtio_mem_migration_changed(NotifierWithReturn *notifier,
     if (event->type == MIG_EVENT_PRECOPY_SETUP) {
         virtio_mem_job_settle(vmem, true);
     }
+    virtio_mem_protect_update(vmem);
     return 0;
 }
 

@@ -37,8 +37,10 @@ typedef struct PagemapScan {
 } PagemapScan;
 
 #define IOCTL_PAGEMAP_SCAN _IOWR('f', 16, PagemapScan)
+#define PAGE_FILE    BIT_ULL(2)
 #define PAGE_PRESENT BIT_ULL(3)
 #define PAGE_SWAPPED BIT_ULL(4)
+#define PAGE_ZERO    BIT_ULL(5)
 
 /*
  * Sets *@page to the first page in use, or @end; false on errors.  The kernel
@@ -63,6 +65,34 @@ static bool find_page(int fd, uint64_t start, uint64_t end, uint64_t *page)
     }
     *page = region.start;
     return true;
+}
+
+int virtio_mem_pagemap_scan(VirtIOMEM *vmem, int fd, uint64_t *offset,
+                            uint64_t end, bool with_zeroes, uint64_t *size)
+{
+    uint64_t base = (uintptr_t)memory_region_get_ram_ptr(&vmem->memdev->mr);
+    bool shared = qemu_ram_is_shared(virtio_mem_ram_block(vmem));
+    /* What is no private memory: Linux's page of zeroes, and files' pages */
+    uint64_t not = (with_zeroes ? 0 : PAGE_ZERO) | (shared ? 0 : PAGE_FILE);
+    PageRegion region = { };
+    PagemapScan scan = {
+        .size = sizeof(scan),
+        .start = base + *offset,
+        .end = base + end,
+        .vec = (uintptr_t)&region,
+        .vec_len = 1,
+        .category_inverted = not,
+        .category_mask = not,
+        .category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED,
+        .return_mask = PAGE_PRESENT | PAGE_SWAPPED,
+    };
+
+    if (ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < 0) {
+        return -errno;
+    }
+    *offset = region.start - base;
+    *size = region.end - region.start;
+    return 0;
 }
 
 /* QEMU's page tables don't tell what a file holds, or those who share it. */

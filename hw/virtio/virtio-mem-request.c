@@ -105,11 +105,19 @@ static void set_blocks(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
 
 /* PLUG */
 
+/* These blocks stay unplugged. */
+static void protect_again(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    virtio_mem_protect_soon(vmem, offset, size);
+    virtio_mem_protect(vmem, offset, size);
+}
+
 /* With prealloc=on the memory is there; else the guest takes it by use. */
 static uint16_t virtio_mem_plug_finish(VirtIOMEM *vmem, uint64_t offset,
                                        uint64_t size, int ret)
 {
     if (ret) {
+        protect_again(vmem, offset, vmem->job.size);
         return VIRTIO_MEM_RESP_BUSY;                    /* D27 */
     }
     virtio_mem_memslots_show(vmem, offset, size);
@@ -117,6 +125,7 @@ static uint16_t virtio_mem_plug_finish(VirtIOMEM *vmem, uint64_t offset,
         virtio_mem_memslots_hide(vmem, offset, size);
         /* A listener that agreed may have filled the memory. */
         virtio_mem_discard(vmem, offset, size);
+        protect_again(vmem, offset, size);
         return VIRTIO_MEM_RESP_BUSY;
     }
     set_blocks(vmem, offset, size, true);
@@ -148,6 +157,7 @@ static Outcome virtio_mem_plug(VirtIOMEM *vmem, Request *request)
     if (virtio_mem_is_migrating()) {
         return answered(request, VIRTIO_MEM_RESP_BUSY);
     }
+    virtio_mem_unprotect(vmem, range.offset, range.size);
     if (vmem->prealloc) {
         return start_job(vmem, request, &prealloc_job, range.offset,
                          range.size);
@@ -164,6 +174,7 @@ static Outcome start_discard(VirtIOMEM *vmem, Request *request,
 {
     virtio_mem_pagemap_open(vmem);
     virtio_mem_memslots_hide(vmem, offset, size);
+    virtio_mem_protect_soon(vmem, offset, size);
     return start_job(vmem, request, type, offset, size);
 }
 
@@ -177,6 +188,7 @@ static uint16_t discard_failed(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
     virtio_mem_notify_replaced(vmem, offset,
                                ROUND_UP(size, vmem->block_size));
     virtio_mem_memslots_update(vmem);
+    virtio_mem_protect_anew(vmem);
     return VIRTIO_MEM_RESP_BUSY;                        /* D34, D39 */
 }
 
@@ -188,6 +200,7 @@ static uint16_t virtio_mem_unplug_finish(VirtIOMEM *vmem, uint64_t offset,
     }
     virtio_mem_notify_discard(vmem, offset, size);
     set_blocks(vmem, offset, size, false);
+    virtio_mem_protect(vmem, offset, size);
     return VIRTIO_MEM_RESP_ACK;                         /* D35, D36 */
 }
 
@@ -244,6 +257,7 @@ static uint16_t virtio_mem_unplug_all_finish(VirtIOMEM *vmem, uint64_t offset,
         virtio_mem_notify_discard_all(vmem);
         virtio_mem_blocks_clear(&vmem->blocks);         /* D41 */
     }
+    virtio_mem_protect(vmem, 0, virtio_mem_region_size(vmem));
     trace_virtio_mem_unplugged_all();
     virtio_mem_shrink_usable_region(vmem);              /* D42 */
     return VIRTIO_MEM_RESP_ACK;                         /* D40 */
@@ -274,6 +288,7 @@ void virtio_mem_unplug_all(VirtIOMEM *vmem)
     uint64_t region_size = virtio_mem_region_size(vmem);
 
     virtio_mem_memslots_hide(vmem, 0, region_size);
+    virtio_mem_protect_soon(vmem, 0, region_size);
     virtio_mem_unplug_all_finish(vmem, 0, region_size,
                                  virtio_mem_discard(vmem, 0, region_size));
     virtio_mem_tell_plugged_size(vmem);

@@ -104,8 +104,7 @@ static void virtio_mem_tell_at_once(VirtIOMEM *vmem)
     virtio_mem_tell_plugged_size(vmem);
 }
 
-void virtio_mem_fill_device_info(const VirtIOMEM *vmem,
-                                 VirtioMEMDeviceInfo *info)
+void virtio_mem_fill_device_info(VirtIOMEM *vmem, VirtioMEMDeviceInfo *info)
 {
     info->memaddr = vmem->addr;
     info->node = vmem->node;
@@ -114,6 +113,7 @@ void virtio_mem_fill_device_info(const VirtIOMEM *vmem,
     info->max_size = virtio_mem_region_size(vmem);
     info->block_size = vmem->block_size;
     info->memdev = object_get_canonical_path(OBJECT(vmem->memdev));
+    info->protection = virtio_mem_protection_info(vmem);
 }
 
 /* D04, D06: covers the requested size and ends on a block. */
@@ -226,6 +226,7 @@ static void virtio_mem_vm_state_changed(void *opaque, bool running,
         virtio_mem_job_settle(vmem, true);
         virtio_mem_tell_at_once(vmem);
     }
+    virtio_mem_protect_update(vmem);
 }
 
 /* The guest takes back all that it asked for. */
@@ -239,6 +240,11 @@ static void virtio_mem_queue_reset(VirtIODevice *vdev, uint32_t queue_index)
     if (queue_index == 0) {
         virtio_mem_reset(vdev);
     }
+}
+
+static void virtio_mem_set_status(VirtIODevice *vdev, uint8_t status)
+{
+    virtio_mem_protect_driver_changed(VIRTIO_MEM(vdev), status);
 }
 
 /* Configuration space and features */
@@ -409,6 +415,11 @@ static void virtio_mem_realize(DeviceState *dev, Error **errp)
     virtio_mem_settle_config(vmem);
     virtio_mem_blocks_init(&vmem->blocks, virtio_mem_region_size(vmem),
                            vmem->block_size);
+    if (!virtio_mem_protect_begin(vmem, errp)) {
+        virtio_mem_blocks_destroy(&vmem->blocks);
+        ram_block_coordinated_discard_require(false);
+        return;
+    }
     virtio_mem_set_usable_size(vmem, virtio_mem_usable_size(vmem));
 
     virtio_init(vdev, VIRTIO_ID_MEM, sizeof(struct virtio_mem_config));
@@ -438,6 +449,7 @@ static void virtio_mem_unrealize(DeviceState *dev)
 
     QLIST_REMOVE(vmem, next);
     virtio_mem_job_destroy(vmem);
+    virtio_mem_protect_end(vmem);
     virtio_mem_pagemap_close(vmem);
     qemu_del_vm_change_state_handler(vmem->vm_state_handler);
     virtio_mem_migration_unregister(vmem);
@@ -463,6 +475,7 @@ static void virtio_mem_instance_init(Object *obj)
     VirtIOMEM *vmem = VIRTIO_MEM(obj);
 
     vmem->pagemap_fd = -1;
+    virtio_mem_protection_init(vmem);
     QLIST_INIT(&vmem->discard_listeners);
     notifier_list_init(&vmem->size_change_notifiers);
 }
@@ -470,6 +483,7 @@ static void virtio_mem_instance_init(Object *obj)
 static void virtio_mem_instance_finalize(Object *obj)
 {
     virtio_mem_memslots_destroy(VIRTIO_MEM(obj));
+    virtio_mem_protection_destroy(VIRTIO_MEM(obj));
 }
 
 static void virtio_mem_class_init(ObjectClass *klass, void *data)
@@ -487,6 +501,7 @@ static void virtio_mem_class_init(ObjectClass *klass, void *data)
     vdc->validate_features = virtio_mem_validate_features;
     vdc->get_config = virtio_mem_get_config;
     vdc->reset = virtio_mem_reset;
+    vdc->set_status = virtio_mem_set_status;
     vdc->queue_reset = virtio_mem_queue_reset;
     vdc->realize = virtio_mem_realize;
     vdc->unrealize = virtio_mem_unrealize;

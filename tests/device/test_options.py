@@ -53,6 +53,10 @@ MISTAKES = {
         "'dynamic-memslots': on needs 'unplugged-inaccessible' on"),
     "unplugged-inaccessible": ("memdev=m0,unplugged-inaccessible=maybe",
                                "maybe"),
+    "unplugged-protection": ("memdev=m0,unplugged-protection=maybe", "maybe"),
+    "protection-action": ("memdev=m0,protection-action=maybe", "maybe"),
+    "protection-interval": ("memdev=m0,protection-interval=9",
+                            "'protection-interval': 9 ms is less than 10 ms"),
 }
 
 
@@ -78,6 +82,25 @@ def test_memdev_prealloc():
     text = refused("-object", f"{BACKEND},prealloc=on",
                    "-device", "virtio-mem-pci,memdev=m0")
     assert "'m0' has prealloc=on" in text
+
+
+@pytest.mark.parametrize("mode", ["write", "full"])
+def test_private_file_is_not_guarded(tmp_path, mode):
+    """Refuse a mode that can't hold for a private mapping of a file."""
+    text = refused("-object", "memory-backend-file,id=m0,size=1G,share=off,"
+                   f"mem-path={tmp_path}/memory", "-device",
+                   f"virtio-mem-pci,memdev=m0,unplugged-protection={mode}")
+    assert (f"'unplugged-protection': {mode} is not possible for memory "
+            "backend 'm0': its mapping of a file is private") in text
+
+
+@pytest.mark.parametrize("mode", ["write", "full"])
+def test_no_userfaultfd(host, mode):
+    """Refuse a mode that the host doesn't let QEMU use, and say the way out."""
+    host.begin("no-userfaultfd")
+    text = refused("-object", BACKEND, "-device",
+                   f"virtio-mem-pci,memdev=m0,unplugged-protection={mode}")
+    assert "/dev/userfaultfd" in text and "unprivileged_userfaultfd" in text
 
 
 def test_memdev_odd_size():

@@ -15,6 +15,8 @@
  *   virtio-mem-migration.c  the device's state in a migration stream
  *   virtio-mem-config.c     properties, and what users get told
  *
+ * virtio-mem-protect.h has the parts that protect unplugged memory.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
@@ -22,6 +24,7 @@
 #define HW_VIRTIO_MEM_H
 
 #include "exec/memory.h"
+#include "hw/virtio/virtio-mem-protect.h"
 #include "hw/virtio/virtio.h"
 #include "migration/misc.h"
 #include "qapi/qapi-types-common.h"
@@ -46,6 +49,10 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOMEM, VIRTIO_MEM)
 #define VIRTIO_MEM_UNPLUGGED_INACCESSIBLE_PROP "unplugged-inaccessible"
 #define VIRTIO_MEM_REFUSE_UNPLUG_PROP "refuse-unrequested-unplug"
 #define VIRTIO_MEM_EARLY_MIGRATION_PROP "x-early-migration"
+#define VIRTIO_MEM_PROTECTION_PROP "unplugged-protection"
+#define VIRTIO_MEM_PROTECTION_ACTION_PROP "protection-action"
+#define VIRTIO_MEM_PROTECTION_INTERVAL_PROP "protection-interval"
+#define VIRTIO_MEM_PROTECTION_MAX_EXTENTS_PROP "protection-max-extents"
 
 /* The smallest block that makes sense to discard and to track. */
 #define VIRTIO_MEM_MIN_BLOCK_SIZE (1 * MiB)
@@ -140,9 +147,11 @@ struct VirtIOMEM {
     VirtIOMEMBlocks blocks;
 
     VirtIOMEMMemslots memslots;
+    VirtIOMEMProtection protection;
     VirtIOMEMJob job;
     int pagemap_fd;                     /* -1: none.  Realized */
     bool pagemap_was_tried;             /* to open.  Realized */
+    unsigned int nb_discards;           /* begun and ended.  Atomic */
     VirtIOMEMStream stream;
     bool loaded;                        /* since the last system reset */
 
@@ -188,8 +197,7 @@ void virtio_mem_shrink_usable_region(VirtIOMEM *vmem);
 void virtio_mem_kick_queue(VirtIOMEM *vmem);
 
 /* Fills all but the ID. */
-void virtio_mem_fill_device_info(const VirtIOMEM *vmem,
-                                 VirtioMEMDeviceInfo *info);
+void virtio_mem_fill_device_info(VirtIOMEM *vmem, VirtioMEMDeviceInfo *info);
 
 /* virtio-mem-config.c */
 
@@ -289,6 +297,15 @@ bool virtio_mem_job_start(VirtIOMEM *vmem, const VirtIOMEMJobType *type,
                           uint64_t offset, uint64_t size,
                           VirtQueueElement *elem, uint16_t *response);
 
+/**
+ * virtio_mem_start_thread:
+ * Starts a thread of the device, which nothing but SIGSEGV and the like
+ * interrupts.  Returns NULL with an error where the host has no thread left,
+ * instead of ending QEMU as qemu_thread_create() does.
+ */
+GThread *virtio_mem_start_thread(const char *name, GThreadFunc function,
+                                 VirtIOMEM *vmem, Error **errp);
+
 /* Whether a request goes on in the thread; others wait for it. */
 bool virtio_mem_job_is_running(const VirtIOMEM *vmem);
 
@@ -351,6 +368,16 @@ bool virtio_mem_pagemap_is_open(const VirtIOMEM *vmem);
  * the pagemap is closed.
  */
 uint64_t virtio_mem_empty_size(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
+
+/**
+ * virtio_mem_pagemap_scan:
+ * Finds the first run of pages in use in [*offset, end), by a pagemap of the
+ * caller's.  Pages of zeroes that are nobody's memory count @with_zeroes; huge
+ * ones always do.  Returns 0 with the run, whose size is 0 if there is none, or
+ * a negative error: Linux before 6.7 can't.
+ */
+int virtio_mem_pagemap_scan(VirtIOMEM *vmem, int fd, uint64_t *offset,
+                            uint64_t end, bool with_zeroes, uint64_t *size);
 
 /* virtio-mem-blocks.c */
 

@@ -1,0 +1,369 @@
+/*
+ * virtio-mem: looking for memory in what is unplugged
+ *
+ * Whoever puts a page into an unplugged block, and in whichever way, the host
+ * has less memory than it should.  A thread looks for such pages once in an
+ * interval, and gives them back.  It asks Linux for pages that are there, so
+ * that a pass costs what it finds, not what the region has:
+ *
+ *   private memory       PAGEMAP_SCAN, or else /proc/self/pagemap
+ *   files, memfd         SEEK_DATA: sees what other processes put there, too
+ *   hugetlb files        no system call tells: all is given back, and how much
+ *                        the file shrank is what was there
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <sys/stat.h>
+#include "qemu/atomic.h"
+#include "qemu/bitmap.h"
+#include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "qemu/lockable.h"
+#include "qemu/main-loop.h"
+#include "qemu/rcu.h"
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "exec/cpu-common.h"
+#include "exec/ramblock.h"
+#include "hw/virtio/virtio-mem.h"
+#include "trace.h"
+
+/*
+ * How much is looked through while others may have to wait: a millisecond where
+ * a guest left page tables, and the same where only slow ways are left.
+ */
+#define PIECE_SIZE (64 * GiB)
+#define SLOW_PIECE_SIZE (256 * MiB)
+
+/* Pages that are there */
+typedef struct Found {
+    uint64_t offset;            /* bytes in the region */
+    uint64_t size;              /* bytes */
+} Found;
+
+/* How to look for pages */
+struct VirtIOMEMAuditKind {
+    /* Finds the first ones in [offset, end); false: none */
+    bool (*find)(VirtIOMEM *vmem, uint64_t offset, uint64_t end, Found *found);
+    uint64_t piece_size;        /* bytes to look through at a time */
+};
+
+static uint64_t page_size(const VirtIOMEM *vmem)
+{
+    return qemu_ram_pagesize(virtio_mem_ram_block(vmem));
+}
+
+static char *host_addr(const VirtIOMEM *vmem, uint64_t offset)
+{
+    return (char *)memory_region_get_ram_ptr(&vmem->memdev->mr) + offset;
+}
+
+/* Private memory */
+
+static bool find_by_scan(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
+                         Found *found)
+{
+    const VirtIOMEMGuard *guard = &vmem->protection.guard;
+
+    if (virtio_mem_pagemap_scan(vmem, vmem->protection.audit.fd, &offset, end,
+                                qatomic_read(&guard->forbids_reads),
+                                &found->size)) {
+        return false;
+    }
+    found->offset = offset;
+    return found->size;
+}
+
+/* Before Linux 6.7: an entry of 64 bits for each page; bit 63 or 62: in use */
+static bool find_by_reading(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
+                            Found *found)
+{
+    uint64_t entries[512];
+    uint64_t small = qemu_real_host_page_size();
+    uintptr_t page;
+    ssize_t nb;
+
+    for (; offset < end; offset += nb / sizeof(*entries) * small) {
+        page = (uintptr_t)host_addr(vmem, offset) / small;
+        nb = pread(vmem->protection.audit.fd, entries,
+                   MIN(sizeof(entries), (end - offset) / small * 8), page * 8);
+        if (nb < (ssize_t)sizeof(*entries)) {
+            return false;
+        }
+        for (int i = 0; i < nb / sizeof(*entries); i++) {
+            /* Bit 61: a page of a file that is mapped privately */
+            if (entries[i] >> 62 && !(entries[i] & BIT_ULL(61))) {
+                *found = (Found) { offset + i * small, small };
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Files */
+
+static bool find_by_seeking(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
+                            Found *found)
+{
+    RAMBlock *rb = virtio_mem_ram_block(vmem);
+    int fd = qemu_ram_get_fd(rb);
+    off_t data = lseek(fd, rb->fd_offset + offset, SEEK_DATA), hole;
+
+    if (data < 0 || data >= rb->fd_offset + end) {
+        return false;
+    }
+    hole = lseek(fd, data, SEEK_HOLE);
+    *found = (Found) { .offset = data - rb->fd_offset };
+    found->size = MIN(hole < 0 ? end : hole - rb->fd_offset, end) -
+                  found->offset;
+    return true;
+}
+
+static uint64_t bytes_in_file(const VirtIOMEM *vmem)
+{
+    struct stat st;
+
+    if (fstat(qemu_ram_get_fd(virtio_mem_ram_block(vmem)), &st)) {
+        return 0;
+    }
+    return st.st_blocks * 512;
+}
+
+/* What it finds is gone already.  Others may take pages of it meanwhile. */
+static bool find_by_punching(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
+                             Found *found)
+{
+    unsigned int discards = qatomic_read(&vmem->nb_discards);
+    uint64_t before = bytes_in_file(vmem), after;
+
+    virtio_mem_discard(vmem, offset, end - offset);
+    after = bytes_in_file(vmem);
+    *found = (Found) {
+        .offset = offset,
+        .size = MIN(before > after ? before - after : 0, end - offset),
+    };
+    /* Was that the only one? */
+    return found->size && !(discards % 2) &&
+           qatomic_read(&vmem->nb_discards) == discards + 2;
+}
+
+static const struct VirtIOMEMAuditKind scanning = {
+    find_by_scan, PIECE_SIZE
+};
+static const struct VirtIOMEMAuditKind reading = {
+    find_by_reading, SLOW_PIECE_SIZE
+};
+static const struct VirtIOMEMAuditKind seeking = {
+    find_by_seeking, PIECE_SIZE
+};
+static const struct VirtIOMEMAuditKind punching = {
+    find_by_punching, PIECE_SIZE
+};
+
+/* With audit.lock held */
+
+/* What an access holds at this moment comes back anyway. */
+static bool is_any_lent(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    QEMU_LOCK_GUARD(&vmem->protection.guard.lock);
+    return virtio_mem_is_any_lent(vmem, offset, size);
+}
+
+static void give_back(VirtIOMEM *vmem, const Found *found)
+{
+    /* Reads may leave pages of zeroes. */
+    bool is_violation = vmem->protection.audit.kind == &punching ||
+                        !buffer_is_zero(host_addr(vmem, found->offset),
+                                        found->size);
+
+    if (vmem->protection.audit.kind != &punching) {
+        virtio_mem_discard(vmem, found->offset, found->size);
+    }
+    if (is_violation) {
+        virtio_mem_violated(vmem, MEMORY_DEVICE_VIOLATION_KIND_FOUND,
+                            found->offset, found->size / page_size(vmem), NULL);
+    }
+}
+
+/* Returns up to where it came. */
+static uint64_t audit_extent(VirtIOMEM *vmem, uint64_t offset, uint64_t end)
+{
+    const struct VirtIOMEMAuditKind *kind = vmem->protection.audit.kind;
+    Found found;
+
+    if (!kind->find(vmem, offset, end, &found)) {
+        return end;
+    }
+    found.size = MIN(found.size, virtio_mem_discard_piece_size(vmem));
+    if (is_any_lent(vmem, found.offset, found.size)) {
+        found.size = page_size(vmem);
+    }
+    if (!is_any_lent(vmem, found.offset, found.size)) {
+        give_back(vmem, &found);
+    }
+    return kind == &punching ? end : found.offset + found.size;
+}
+
+/* Looks through a piece, from @offset on; returns where the next one begins. */
+static uint64_t audit_piece(VirtIOMEM *vmem, uint64_t offset)
+{
+    VirtIOMEMAudit *audit = &vmem->protection.audit;
+    uint64_t nb_blocks = vmem->blocks.nb_blocks, end;
+    uint64_t first = find_next_bit(audit->blocks, nb_blocks,
+                                   offset / vmem->block_size);
+
+    if (first == nb_blocks) {
+        return virtio_mem_region_size(vmem);
+    }
+    offset = MAX(offset, first * vmem->block_size);
+    end = find_next_zero_bit(audit->blocks, nb_blocks, first) *
+          vmem->block_size;
+    end = MIN(end, offset + audit->kind->piece_size);
+    return audit_extent(vmem, offset, end);
+}
+
+static bool audit_goes_on(const VirtIOMEMAudit *audit)
+{
+    return !audit->is_off && !audit->stops;
+}
+
+/* Others have the lock between two pieces. */
+static void audit_pass(VirtIOMEM *vmem)
+{
+    VirtIOMEMAudit *audit = &vmem->protection.audit;
+    uint64_t end = virtio_mem_region_size(vmem), offset = 0;
+
+    while (offset < end && audit_goes_on(audit)) {
+        offset = audit_piece(vmem, offset);
+        qemu_mutex_unlock(&audit->lock);
+        while (qatomic_read(&audit->nb_waiting)) {
+            sched_yield();
+        }
+        qemu_mutex_lock(&audit->lock);
+    }
+    qatomic_inc(&audit->nb_passes);
+}
+
+static void *audit_thread(void *opaque)
+{
+    VirtIOMEM *vmem = opaque;
+    VirtIOMEMAudit *audit = &vmem->protection.audit;
+
+    rcu_register_thread();
+    qemu_mutex_lock(&audit->lock);
+    while (!audit->stops) {
+        audit_pass(vmem);
+        /* What protection stepped aside for may be over. */
+        if (audit->is_off ||
+            qatomic_read(&vmem->protection.guard.is_aside)) {
+            qemu_bh_schedule(audit->bh);
+        }
+        if (!audit->stops) {
+            qemu_cond_timedwait(&audit->wake, &audit->lock,
+                                vmem->protection.interval_ms);
+        }
+    }
+    qemu_mutex_unlock(&audit->lock);
+    rcu_unregister_thread();
+    return NULL;
+}
+
+void virtio_mem_audit_lock(VirtIOMEM *vmem)
+{
+    VirtIOMEMAudit *audit = &vmem->protection.audit;
+
+    /* Or else the thread, which is awake, would have it again and again. */
+    qatomic_inc(&audit->nb_waiting);
+    qemu_mutex_lock(&audit->lock);
+    qatomic_dec(&audit->nb_waiting);
+}
+
+void virtio_mem_audit_set(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
+                          bool unplugged)
+{
+    unsigned long *blocks = vmem->protection.audit.blocks;
+    uint64_t first = offset / vmem->block_size, nb = size / vmem->block_size;
+
+    if (!blocks) {
+        return;
+    }
+    if (unplugged) {
+        bitmap_set(blocks, first, nb);
+    } else {
+        bitmap_clear(blocks, first, nb);
+    }
+}
+
+/* Begin and end */
+
+static const struct VirtIOMEMAuditKind *audit_kind(VirtIOMEM *vmem)
+{
+    RAMBlock *rb = virtio_mem_ram_block(vmem);
+    uint64_t offset = 0, size;
+
+    if (qemu_ram_get_fd(rb) >= 0 && qemu_ram_is_shared(rb)) {
+        return page_size(vmem) == qemu_real_host_page_size() ? &seeking
+                                                             : &punching;
+    }
+    return virtio_mem_pagemap_scan(vmem, vmem->protection.audit.fd, &offset,
+                                   page_size(vmem), false, &size) ? &reading
+                                                                  : &scanning;
+}
+
+static bool audit_open(VirtIOMEM *vmem, Error **errp)
+{
+    VirtIOMEMAudit *audit = &vmem->protection.audit;
+
+    audit->fd = qemu_open("/proc/self/pagemap", O_RDONLY, errp);
+    if (audit->fd < 0) {
+        return false;
+    }
+    audit->kind = audit_kind(vmem);
+    return true;
+}
+
+static void virtio_mem_audit_bh(void *opaque)
+{
+    virtio_mem_protect_update(opaque);
+}
+
+bool virtio_mem_audit_begin(VirtIOMEM *vmem, Error **errp)
+{
+    VirtIOMEMAudit *audit = &vmem->protection.audit;
+
+    if (!audit_open(vmem, errp)) {
+        return false;
+    }
+    audit->blocks = bitmap_new(vmem->blocks.nb_blocks);
+    bitmap_set(audit->blocks, 0, vmem->blocks.nb_blocks);
+    audit->is_off = true;
+    audit->stops = false;
+    audit->bh = virtio_bh_new_guarded(DEVICE(vmem), virtio_mem_audit_bh, vmem);
+    audit->thread = virtio_mem_start_thread("virtio-mem-audit", audit_thread,
+                                            vmem, errp);
+    if (!audit->thread) {
+        virtio_mem_audit_end(vmem);
+    }
+    return audit->thread;
+}
+
+void virtio_mem_audit_end(VirtIOMEM *vmem)
+{
+    VirtIOMEMAudit *audit = &vmem->protection.audit;
+
+    if (audit->thread) {
+        virtio_mem_audit_lock(vmem);
+        audit->stops = true;
+        qemu_cond_signal(&audit->wake);
+        qemu_mutex_unlock(&audit->lock);
+        g_thread_join(g_steal_pointer(&audit->thread));
+    }
+    if (audit->blocks) {
+        close(audit->fd);
+        g_clear_pointer(&audit->bh, qemu_bh_delete);
+        g_free(g_steal_pointer(&audit->blocks));
+    }
+}

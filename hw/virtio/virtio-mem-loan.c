@@ -1,0 +1,233 @@
+/*
+ * virtio-mem: pages that an access to unplugged memory gets
+ *
+ * Nobody can undo an access that has begun: who made it waits in the middle of
+ * an instruction.  So it gets a page, and goes on; the page is given back to
+ * the host a moment later, with all that was written to it.  A guest has no
+ * more of them at a time than fit the ring, whatever it does.
+ *
+ * QEMU's own helpers (util/userfaultfd.c) print what the host refuses.  Here
+ * that is no news: others may have been faster.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include "qemu/timer.h"
+#include "qemu/userfaultfd.h"
+#include "exec/cpu-common.h"
+#include "hw/virtio/virtio-mem.h"
+
+/* Who got a page needs it for one instruction. */
+#define LOAN_NS (1 * SCALE_MS)
+
+/* An instruction may access a few pages at once. */
+#define MAX_LARGE_LOANS 8
+
+static uint64_t page_size(const VirtIOMEM *vmem)
+{
+    return qemu_ram_pagesize(virtio_mem_ram_block(vmem));
+}
+
+static bool has_small_pages(const VirtIOMEM *vmem)
+{
+    return page_size(vmem) == qemu_real_host_page_size();
+}
+
+static uint64_t page_addr(const VirtIOMEM *vmem, uint64_t page)
+{
+    return (uintptr_t)memory_region_get_ram_ptr(&vmem->memdev->mr) + page;
+}
+
+static void wake(VirtIOMEM *vmem, uint64_t page)
+{
+    struct uffdio_range range = {
+        .start = page_addr(vmem, page),
+        .len = page_size(vmem),
+    };
+
+    ioctl(vmem->protection.guard.fd, UFFDIO_WAKE, &range);
+}
+
+static int copy_zeroes(VirtIOMEM *vmem, uint64_t page)
+{
+    struct uffdio_copy copy = {
+        .dst = page_addr(vmem, page),
+        .src = (uintptr_t)vmem->protection.guard.loans.zeroes,
+        .len = page_size(vmem),
+        .mode = UFFDIO_COPY_MODE_DONTWAKE,
+    };
+
+    return ioctl(vmem->protection.guard.fd, UFFDIO_COPY, &copy) ? -errno : 0;
+}
+
+/* Makes a page of zeroes; who waits for it has yet to be woken. */
+static int fill(VirtIOMEM *vmem, uint64_t page)
+{
+    struct uffdio_zeropage zeropage = {
+        .range.start = page_addr(vmem, page),
+        .range.len = page_size(vmem),
+        .mode = UFFDIO_ZEROPAGE_MODE_DONTWAKE,
+    };
+
+    if (vmem->protection.guard.loans.zeroes) {
+        return copy_zeroes(vmem, page);
+    }
+    return ioctl(vmem->protection.guard.fd, UFFDIO_ZEROPAGE, &zeropage) ? -errno
+                                                                        : 0;
+}
+
+static int set_write_protection(VirtIOMEM *vmem, uint64_t page, bool on)
+{
+    struct uffdio_writeprotect protect = {
+        .range.start = page_addr(vmem, page),
+        .range.len = page_size(vmem),
+        .mode = on ? UFFDIO_WRITEPROTECT_MODE_WP
+                   : UFFDIO_WRITEPROTECT_MODE_DONTWAKE,
+    };
+
+    return ioctl(vmem->protection.guard.fd, UFFDIO_WRITEPROTECT, &protect)
+           ? -errno : 0;
+}
+
+/* The ring */
+
+static VirtIOMEMLoan *nth_loan(VirtIOMEMLoans *loans, unsigned int n)
+{
+    return &loans->ring[(loans->first + n) % VIRTIO_MEM_MAX_LOANS];
+}
+
+static void end_first(VirtIOMEM *vmem)
+{
+    VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
+
+    virtio_mem_discard(vmem, nth_loan(loans, 0)->offset, page_size(vmem));
+    loans->first++;
+    loans->nb--;
+}
+
+static void add_loan(VirtIOMEM *vmem, uint64_t page)
+{
+    VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
+
+    *nth_loan(loans, loans->nb++) = (VirtIOMEMLoan) {
+        .offset = page,
+        .end_ns = get_clock() + LOAN_NS,
+    };
+}
+
+bool virtio_mem_is_any_lent(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
+
+    for (unsigned int n = 0; n < loans->nb; n++) {
+        if (nth_loan(loans, n)->offset - offset < size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int64_t virtio_mem_end_loans(VirtIOMEM *vmem)
+{
+    VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
+    int64_t now = get_clock();
+
+    while (loans->nb && nth_loan(loans, 0)->end_ns <= now) {
+        end_first(vmem);
+    }
+    return loans->nb ? nth_loan(loans, 0)->end_ns - now : -1;
+}
+
+void virtio_mem_end_loans_of(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
+    unsigned int nb = loans->nb;
+
+    /* Each once: what lies elsewhere goes to the end, in the same order. */
+    while (nb--) {
+        VirtIOMEMLoan loan = *nth_loan(loans, 0);
+
+        if (loan.offset - offset < size) {
+            end_first(vmem);
+        } else {
+            loans->first++;
+            *nth_loan(loans, loans->nb - 1) = loan;
+        }
+    }
+}
+
+/* What accesses get */
+
+void virtio_mem_lend(VirtIOMEM *vmem, uint64_t offset, bool is_there)
+{
+    VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
+    uint64_t page = QEMU_ALIGN_DOWN(offset, page_size(vmem));
+    int ret = 0;
+
+    if (!virtio_mem_is_any_lent(vmem, page, page_size(vmem))) {
+        if (loans->nb == loans->max) {
+            end_first(vmem);
+        }
+        ret = is_there ? set_write_protection(vmem, page, false)
+                       : fill(vmem, page);
+        if (ret == -ENOMEM || ret == -ENOSPC) {
+            /* Those who have a page will ask for it again. */
+            virtio_mem_end_loans_of(vmem, 0, virtio_mem_region_size(vmem));
+            ret = fill(vmem, page);
+        }
+        if (!ret) {
+            add_loan(vmem, page);
+        }
+    }
+    if (ret && ret != -EEXIST && ret != -ENOENT) {
+        /* Nobody may wait for ever: the host does what it does without us. */
+        virtio_mem_guard_remove(vmem, QEMU_ALIGN_DOWN(page, vmem->block_size),
+                                vmem->block_size);
+    }
+    wake(vmem, page);
+}
+
+void virtio_mem_lend_zeroes(VirtIOMEM *vmem, uint64_t offset)
+{
+    RAMBlock *rb = virtio_mem_ram_block(vmem);
+    uint64_t page = QEMU_ALIGN_DOWN(offset, page_size(vmem));
+
+    if (!has_small_pages(vmem) || qemu_ram_is_shared(rb)) {
+        virtio_mem_lend(vmem, offset, false);
+        return;
+    }
+    /* Linux's page of zeroes, which is nobody's memory */
+    if (!fill(vmem, page)) {
+        set_write_protection(vmem, page, true);
+    }
+    wake(vmem, page);
+}
+
+void virtio_mem_loans_begin(VirtIOMEM *vmem)
+{
+    VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
+
+    *loans = (VirtIOMEMLoans) {
+        .max = has_small_pages(vmem) ? VIRTIO_MEM_MAX_LOANS : MAX_LARGE_LOANS,
+    };
+    if (!has_small_pages(vmem)) {
+        loans->zeroes = mmap(NULL, page_size(vmem), PROT_READ,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                             0);
+        g_assert(loans->zeroes != MAP_FAILED);
+    }
+}
+
+void virtio_mem_loans_end(VirtIOMEM *vmem)
+{
+    VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
+
+    virtio_mem_end_loans_of(vmem, 0, virtio_mem_region_size(vmem));
+    if (loans->zeroes) {
+        munmap(loans->zeroes, page_size(vmem));
+        loans->zeroes = NULL;
+    }
+}
