@@ -31,6 +31,8 @@ $(foreach name,JOBS FUZZ_S $(if $(SOAK_S),SOAK_S) $(if $(STEPS),STEPS),$(if \
 $(if $(SEED),$(if $(shell echo '$(SEED)' | grep -x '[0-9]*'),,$(error \
 	SEED=$(SEED): not a number)))
 $(if $(filter $(ACCEL),tcg kvm),,$(error ACCEL=$(ACCEL): only tcg and kvm work))
+$(if $(PROTECTION),$(if $(filter $(PROTECTION),off audit write full),,$(error \
+	PROTECTION=$(PROTECTION): only off, audit, write and full exist)))
 
 PYTHON       := /usr/bin/python3
 GCC          := $(strip $(shell command -v ccache) gcc)
@@ -101,6 +103,7 @@ help: ## this list (also plain `make`)
 	@echo '           GUEST_TESTS=PATH the same in guests with other kernels;'
 	@echo '           FUZZ_S=N seconds to fuzz (default 600);'
 	@echo '           SOAK_S=N seconds of `make soak-driver` (default 1800);'
+	@echo '           PROTECTION=MODE of our devices in tests with a guest;'
 	@echo '           BENCH=--help; QUICK=1 a short `make bench`;'
 	@echo '           FAULTS=WORD; SEED=N repeats what was random; STEPS=N'
 	@echo '           how much of that'
@@ -342,10 +345,11 @@ check-others: $(addprefix check-,$(LINUX_OTHERS)) ## the tests of the driver in 
 
 check-debug: ## the tests with a guest, on a kernel with KASAN, lockdep and the like
 
+# What is about our device alone needs no other kernel.
 check-%: qemu qemu-stock $(B)/guest-%/vmlinuz $(B)/guest-%/initrd | $(STAMP)/packages-check
 	@GUEST_KERNEL=$* $(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) \
 		--dist loadgroup $(GUEST_TESTS) \
-		-k 'not stock-driver'
+		-k 'not stock-driver and not rogue'
 
 $(COV_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) \
 		$(STAMP)/value-QEMU_OPTIONS tools/cc-coverage

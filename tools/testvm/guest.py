@@ -135,6 +135,34 @@ class Guest:
     def end_occupy(self):
         self.command("unload", "occupy")
 
+    def use_physical(self, start, stride=PAGE_SIZE, count=1, pause_ms=0,
+                     reads=False):
+        """
+        Writes `count` pages, a `stride` apart, from a physical address on,
+        whether the kernel may or not; reads them after a pause, or only
+        `reads` them.  Returns how many had their value then.
+        """
+        self._load_rogue(start, stride, count,
+                         f"pause={pause_ms} reads={int(reads)}")
+        return self.end_use_physical()
+
+    def use_physical_later(self, start, stride=PAGE_SIZE, count=1):
+        """Begins to; end_use_physical() follows when has_used_physical()."""
+        self._load_rogue(start, stride, count, "later=1")
+
+    def _load_rogue(self, start, stride, count, options):
+        self.command("load", f"{TESTS_DIR}/rogue.ko", f"start={start} "
+                     f"stride={stride} count={count} {options}")
+
+    def has_used_physical(self):
+        return self.read("/sys/module/rogue/parameters/done").strip() == "Y"
+
+    def end_use_physical(self):
+        """Returns how many had their value."""
+        kept = int(self.read("/sys/module/rogue/parameters/kept"))
+        self.command("unload", "rogue")
+        return kept
+
     def unload(self):
         self.command("unload", "virtio_mem")
 

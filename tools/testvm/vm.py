@@ -36,6 +36,9 @@ DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) .*\n(?:\S+: .*\n)*?"
                      r"Rss: +(\d+) kB", re.MULTILINE)
 
+# In "info ramblock": how large a block of memory can get, and where it is.
+RAM_BLOCK = re.compile(r" 0x[0-9a-f]+ 0x[0-9a-f]+ 0x([0-9a-f]+) 0x([0-9a-f]+) ")
+
 
 class VMError(Exception):
     """The machine did not do what was asked for."""
@@ -81,7 +84,8 @@ class VM(Migration, Snapshot):
     seconds, there to end a hopeless wait.  `ram` is a backend for the memory at
     boot, instead of QEMU's default; `files` of the host stand in the guest's
     root directory.  An `incoming` machine waits for a migration.  `accel` is
-    instead of what ACCEL names.
+    instead of what ACCEL names.  PROTECTION is how our devices protect unplugged
+    memory, unless they say so themselves.
     """
 
     def __init__(self, name, devices=(), *, memory=None, ram=None, nodes=1,
@@ -105,6 +109,7 @@ class VM(Migration, Snapshot):
         self._accel = accel or _accel()
         self._machine_type = machine
         self._binary = paths.qemu(qemu)
+        self._protection = os.environ.get("PROTECTION") if qemu == "ours" else ""
         self._events = []
         self._tolerated = []
         paths.LOGS.mkdir(parents=True, exist_ok=True)
@@ -168,6 +173,9 @@ class VM(Migration, Snapshot):
                 f"file,id=console,path={self.console}",
                 "-serial", "chardev:console"]
         args += self._memory_arguments() + self._guest_arguments()
+        if self._protection:
+            args += ["-global",
+                     f"virtio-mem.unplugged-protection={self._protection}"]
         for device in self.configured:
             args += device.arguments()
         if self._incoming:
@@ -393,14 +401,16 @@ class VM(Migration, Snapshot):
     def host_resident(self, device):
         """
         Bytes of a device's memory that take memory of the host.  The device's
-        size tells which mapping of QEMU's is its own.
+        size tells which of QEMU's memory is its own.
         """
         size = next(d.size for d in self.configured if d.id == device)
-        smaps = Path(f"/proc/{self.pid}/smaps").read_text(encoding="ascii")
-        resident = [int(kib) << 10
-                    for start, end, kib in MAPPING.findall(smaps)
-                    if int(end, 16) - int(start, 16) == size]
-        if len(resident) != 1:
-            raise VMError(f"{len(resident)} mappings have the size of {device}"
+        found = [int(address, 16) for total, address in
+                 RAM_BLOCK.findall(self.hmp("info ramblock"))
+                 if int(total, 16) == size]
+        if len(found) != 1:
+            raise VMError(f"{len(found)} RAM blocks have the size of {device}"
                           f", {size}: which one is its memory?")
-        return resident[0]
+        smaps = Path(f"/proc/{self.pid}/smaps").read_text(encoding="ascii")
+        return sum(int(kib) << 10 for start, end, kib in MAPPING.findall(smaps)
+                   if found[0] <= int(start, 16) and
+                   int(end, 16) <= found[0] + size)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that goes on using what it unplugged, or never plugged."""
+
+import pytest
+
+from testvm import GIB, MIB, Device
+
+EVENT = "MEMORY_DEVICE_VIOLATION"
+PAGE = 4096
+PAGES = 48
+SIZE = 8 * GIB
+PLUGGED = GIB
+
+# Was plugged and is no longer, wherever the driver left a hole.
+UNPLUGGED = PLUGGED + 512 * MIB
+
+# What rogue uses, as (start in the region, bytes from one page to the next)
+PLACES = {
+    "just-unplugged": (UNPLUGGED, 2 * MIB),
+    "never-plugged": (SIZE - GIB, PAGE),
+    "the-last": (SIZE - PAGES * PAGE, PAGE),
+}
+
+
+def boot_protected(boot, mode, action="report", **arguments):
+    """A guest that plugged 2 GiB, and gave one back; "data" is in use."""
+    vm = boot(Device("vm0", SIZE, options={
+        "unplugged-protection": mode, "protection-action": action,
+        "protection-interval": 50}), **arguments)
+    vm.resize_exact(vm0=2 * PLUGGED)
+    vm.resize_exact(vm0=PLUGGED)
+    vm.guest.hold("data", 256 * MIB)
+    vm.start = vm.devices()["vm0"]["memaddr"]
+    return vm
+
+
+def protection(vm):
+    return vm.devices()["vm0"]["protection"]
+
+
+def violations(vm):
+    info = protection(vm)
+    return info["writes"], info["reads"], info["found"]
+
+
+def told(vm, kind):
+    """How many of a kind the events stand for."""
+    return sum(event["data"]["count"] for event in vm.events(EVENT)
+               if event["data"]["kind"] == kind)
+
+
+def check_end(vm, resident):
+    """Nothing was gained, and nobody else lost anything."""
+    vm.wait_for("the host's memory",
+                lambda: vm.host_resident("vm0") <= resident)
+    vm.guest.verify("data")
+    vm.resize_exact(vm0=2 * PLUGGED)
+    vm.resize_exact(vm0=0)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("mode", ["write", "full"])
+def test_write(boot, mode, place):
+    """Catch each write of a vCPU, tell it, and let nothing last."""
+    vm = boot_protected(boot, mode)
+    start, stride = PLACES[place]
+    resident = vm.host_resident("vm0")
+    assert violations(vm) == (0, 0, 0)
+    kept = vm.guest.use_physical(vm.start + start, stride, PAGES, pause_ms=200)
+    assert kept == 0
+    writes, reads, found = violations(vm)
+    assert writes >= PAGES and found == 0
+    assert (reads >= PAGES) == (mode == "full")
+    vm.wait_for("the events", lambda: told(vm, "write") == writes and
+                told(vm, "read") == reads)
+    event = vm.events(EVENT)[0]["data"]
+    assert event["kind"] == "write" and event["id"] == "vm0"
+    assert event["qom-path"] == "/machine/peripheral/vm0"
+    assert event["cpu-index"] in (0, 1)
+    assert 0 <= event["memaddr"] - event["block"] < 2 * MIB
+    assert 0 <= event["memaddr"] - vm.start - start < PAGES * stride
+    check_end(vm, resident)
+
+
+@pytest.mark.parametrize("kernel", ["new", "old"])
+def test_audit(boot, host, kernel):
+    """Find what was written, tell it, and give it back."""
+    if kernel == "old":
+        host.begin("old")
+    vm = boot_protected(boot, "audit")
+    resident = vm.host_resident("vm0")
+    kept = vm.guest.use_physical(vm.start + UNPLUGGED, 2 * MIB, PAGES,
+                                 pause_ms=1000)
+    assert kept == 0
+    writes, reads, found = violations(vm)
+    assert writes == 0 and reads == 0 and found >= PAGES
+    vm.wait_for("the events", lambda: told(vm, "found") == found)
+    check_end(vm, resident)
+
+
+def test_off(boot):
+    """Show that without protection such a guest has the memory."""
+    vm = boot_protected(boot, "off")
+    resident = vm.host_resident("vm0")
+    kept = vm.guest.use_physical(vm.start + UNPLUGGED, 2 * MIB, PAGES,
+                                 pause_ms=200)
+    assert kept == PAGES
+    assert vm.host_resident("vm0") >= resident + PAGES * PAGE
+    assert "protection" not in vm.devices()["vm0"]
+    assert not vm.events(EVENT)
+
+
+@pytest.mark.parametrize("mode", ["write", "full"])
+def test_read(boot, mode):
+    """Let a vCPU read zeroes, or tell of it, as the mode says."""
+    vm = boot_protected(boot, mode)
+    resident = vm.host_resident("vm0")
+    vm.guest.use_physical(vm.start + UNPLUGGED, 2 * MIB, PAGES, reads=True)
+    writes, reads, found = violations(vm)
+    assert writes == 0 and found == 0
+    assert reads >= PAGES if mode == "full" else reads == 0
+    check_end(vm, resident)
+
+
+def test_pause(boot):
+    """Stop the machine at the access, and let it go on when told to."""
+    vm = boot_protected(boot, "write", "pause")
+    resident = vm.host_resident("vm0")
+    vm.guest.use_physical_later(vm.start + UNPLUGGED)
+    vm.wait_for("the stop", lambda: vm.events("STOP"))
+    assert vm.qmp("query-status")["status"] == "paused"
+    assert violations(vm) == (1, 0, 0)
+    vm.qmp("cont")
+    vm.wait_for("the end", vm.guest.has_used_physical)
+    assert vm.guest.end_use_physical() == 0
+    check_end(vm, resident)
+
+
+def test_storm(boot):
+    """Bear a guest that never stops, without memory, and without many words."""
+    vm = boot_protected(boot, "write")
+    resident = vm.host_resident("vm0")
+    vm.guest.use_physical_later(vm.start + UNPLUGGED, PAGE, 8000)
+    vm.wait_for("the storm", lambda: violations(vm)[0] > 100)
+    while not vm.guest.has_used_physical():
+        assert vm.host_resident("vm0") <= resident + MIB
+    assert vm.guest.end_use_physical() <= 1
+    writes, _, found = violations(vm)
+    vm.wait_for("the events", lambda: told(vm, "write") == writes)
+    assert found == 0
+    assert len(vm.events(EVENT)) < writes / 100
+    assert vm.stderr().count("unplugged memory") == 1
+    check_end(vm, resident)
