@@ -336,6 +336,10 @@ $(STAMP)/crash: versions.mk tools/fetch-crash $(STAMP)/linux | $(STAMP)/packages
 demo: qemu guest | $(STAMP)/packages-demo ## watch a guest grow and shrink
 	@$(PYTHON) -m demo $(DEMO)
 
+.PHONY: demo-rogue
+demo-rogue: qemu guest | $(STAMP)/packages-demo ## watch a guest use what it gave back, with and without protection
+	@$(PYTHON) -m demo.rogue
+
 .PHONY: check
 check: qemu qemu-stock guest linux-src deb $(STAMP)/crash | $(STAMP)/packages-check ## all tests; the last line counts them
 	@$(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) --dist loadgroup $(TESTS)

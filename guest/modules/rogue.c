@@ -35,6 +35,10 @@ static bool later;
 module_param(later, bool, 0444);
 MODULE_PARM_DESC(later, "Do all that in a thread");
 
+static bool written;
+module_param(written, bool, 0444);
+MODULE_PARM_DESC(written, "Out: only reading is left to do");
+
 static bool done;
 module_param(done, bool, 0444);
 MODULE_PARM_DESC(done, "Out: nothing is left to do");
@@ -77,6 +81,7 @@ static int use_all(void)
 		value = value_of(i);
 		rc = use_page(i, true, &value);
 	}
+	written = true;
 	msleep(pause);
 	for (i = 0; i < count && !rc; i++) {
 		rc = use_page(i, false, &value);

@@ -146,16 +146,22 @@ class Guest:
                          f"pause={pause_ms} reads={int(reads)}")
         return self.end_use_physical()
 
-    def use_physical_later(self, start, stride=PAGE_SIZE, count=1):
+    def use_physical_later(self, start, stride=PAGE_SIZE, count=1, pause_ms=0):
         """Begins to; end_use_physical() follows when has_used_physical()."""
-        self._load_rogue(start, stride, count, "later=1")
+        self._load_rogue(start, stride, count, f"pause={pause_ms} later=1")
+
+    def has_written_physical(self):
+        return self._rogue_says("written")
 
     def _load_rogue(self, start, stride, count, options):
         self.command("load", f"{TESTS_DIR}/rogue.ko", f"start={start} "
                      f"stride={stride} count={count} {options}")
 
     def has_used_physical(self):
-        return self.read("/sys/module/rogue/parameters/done").strip() == "Y"
+        return self._rogue_says("done")
+
+    def _rogue_says(self, name):
+        return self.read(f"/sys/module/rogue/parameters/{name}").strip() == "Y"
 
     def end_use_physical(self):
         """Returns how many had their value."""
