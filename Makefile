@@ -437,6 +437,10 @@ bench: qemu guest | $(STAMP)/packages-demo $(STAMP)/packages-bench ## the driver
 bench-device: qemu qemu-stock | $(STAMP)/packages-demo ## the device's speed beside the stock one's
 	@tools/bench-device $(BENCH)
 
+.PHONY: bench-protection
+bench-protection: qemu qemu-stock | $(STAMP)/packages-demo ## what the protection of unplugged memory costs
+	@tools/bench-protection $(BENCH)
+
 .PHONY: clean
 clean: ## remove what was built, keep what was fetched
 	@[ ! -d $(B) ] || find $(B) -mindepth 1 -maxdepth 1 ! -name fetch ! -name apt -exec rm -rf {} +

@@ -342,7 +342,7 @@ bool virtio_mem_audit_begin(VirtIOMEM *vmem, Error **errp)
     audit->is_off = true;
     audit->stops = false;
     audit->bh = virtio_bh_new_guarded(DEVICE(vmem), virtio_mem_audit_bh, vmem);
-    audit->thread = virtio_mem_start_thread("virtio-mem-audit", audit_thread,
+    audit->thread = virtio_mem_start_thread("vmem-audit", audit_thread,
                                             vmem, errp);
     if (!audit->thread) {
         virtio_mem_audit_end(vmem);

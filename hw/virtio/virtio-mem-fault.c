@@ -183,7 +183,7 @@ bool virtio_mem_faults_begin(VirtIOMEM *vmem, Error **errp)
     faults->waiting = g_array_new(false, false, sizeof(struct uffd_msg));
     faults->tokens = MAX_TOKENS;
     faults->filled_ns = get_clock();
-    faults->thread = virtio_mem_start_thread("virtio-mem-fault", fault_thread,
+    faults->thread = virtio_mem_start_thread("vmem-fault", fault_thread,
                                              vmem, errp);
     if (!faults->thread) {
         g_array_unref(faults->waiting);

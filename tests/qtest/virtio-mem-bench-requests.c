@@ -192,12 +192,12 @@ static void G_GNUC_PRINTF(2, 3) report_costs(Costs *costs, const char *fmt, ...)
     bench_report_request(what, (full - empty) / costs->n, full / costs->n);
 }
 
-static Bench start(void)
+static Bench start(uint64_t size)
 {
-    Bench bench = { .vm = bench_start(REGION, "") };
+    Bench bench = { .vm = bench_start(size, "") };
 
-    bench_add_backend(bench.vm, REGION, "");
-    bench_add_device(bench.vm, REGION, "");
+    bench_add_backend(bench.vm, size, "");
+    bench_add_device(bench.vm, size, "");
     bench.mem = bench_drive(bench.vm);
     bench.slots = guest_alloc(&bench.vm->alloc, BATCH * sizeof(Slot));
     write_descriptors(&bench);
@@ -298,7 +298,7 @@ static void bench_unplug_written(Bench *bench)
 void bench_requests(uint64_t argument)
 {
     static const uint16_t sizes[] = { 1, 64, 512, 4096, 32767 };
-    Bench bench = start();
+    Bench bench = start(REGION);
     int i;
 
     for (i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -351,10 +351,30 @@ static void bench_unplug_nothing(Bench *bench)
 
 void bench_unplug_all(uint64_t argument)
 {
-    Bench bench = start();
+    Bench bench = start(REGION);
 
     bench_unplug_nothing(&bench);
     bench_unplug_scattered(&bench);
     bench_unplug_scattered_written(&bench);
+    bench_stop(bench.vm);
+}
+
+/* Every second block of a region plugged: as many holes as there can be */
+
+void bench_scattered(uint64_t size_gib)
+{
+    uint64_t nb_blocks = size_gib * GiB / BENCH_BLOCK;
+    Bench bench = start(size_gib * GiB);
+    Batch batch = {
+        .type = VIRTIO_MEM_REQ_PLUG, .nb_blocks = 1, .stride = 2, .n = BATCH,
+    };
+    int64_t before = bench_cpu_ns(bench.vm);
+
+    for (; batch.first < nb_blocks; batch.first += batch.n * batch.stride) {
+        run_batch(&bench, &batch);
+    }
+    bench_report("plug every 2nd block, all of them", "ns",
+                 bench_cpu_ns(bench.vm) - before);
+    bench_report_coverage(bench.vm);
     bench_stop(bench.vm);
 }

@@ -5,8 +5,9 @@
  * Runs a part of the benchmark with the QEMU in QTEST_QEMU_BINARY, whichever
  * device it has, and prints a line of JSON for each measurement.  This file
  * starts QEMU, reads its CPU time and prints; virtio-mem-bench-requests.c times
- * requests, virtio-mem-bench-host.c what the host sees.  tools/bench-device
- * compares two QEMUs.
+ * requests, virtio-mem-bench-host.c what the host sees, and
+ * virtio-mem-bench-protection.c what protection costs.  tools/bench-device
+ * compares two QEMUs, tools/bench-protection ways to protect.
  */
 
 #include "qemu/osdep.h"
@@ -258,6 +259,10 @@ static const Part parts[] = {
     { "prealloc", bench_prealloc },
     { "give-back", bench_give_back },
     { "empty", bench_empty },
+    { "scattered", bench_scattered },
+    { "tables", bench_tables },
+    { "again", bench_again },
+    { "pass", bench_pass },
 };
 
 int main(int argc, char **argv)
@@ -275,6 +280,7 @@ int main(int argc, char **argv)
         }
     }
     fprintf(stderr, "usage: virtio-mem-bench requests|unplug-all\n"
-            "       virtio-mem-bench realize|prealloc|give-back|empty GIB\n");
+            "       virtio-mem-bench realize|prealloc|give-back|empty|"
+            "scattered|tables|again|pass GIB\n");
     return 2;
 }

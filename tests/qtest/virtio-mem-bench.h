@@ -21,6 +21,10 @@ void bench_realize(uint64_t argument);
 void bench_prealloc(uint64_t argument);
 void bench_give_back(uint64_t argument);
 void bench_empty(uint64_t argument);
+void bench_scattered(uint64_t argument);
+void bench_tables(uint64_t argument);
+void bench_again(uint64_t argument);
+void bench_pass(uint64_t argument);
 
 /* A QEMU (virtio-mem-bench.c) */
 
@@ -63,6 +67,9 @@ void samples_add(Samples *samples, double value);
  * ever adds to what something costs, so it is low among them.
  */
 double samples_undisturbed(Samples *samples);
+
+/* How much of the region is protected in which way, where it is */
+void bench_report_coverage(BenchVM *vm);
 
 /* Prints a measurement as a line of JSON. */
 void bench_report(const char *what, const char *unit, double value);

@@ -300,8 +300,9 @@ bool virtio_mem_job_start(VirtIOMEM *vmem, const VirtIOMEMJobType *type,
 /**
  * virtio_mem_start_thread:
  * Starts a thread of the device, which nothing but SIGSEGV and the like
- * interrupts.  Returns NULL with an error where the host has no thread left,
- * instead of ending QEMU as qemu_thread_create() does.
+ * interrupts; its name has up to 15 characters.  Returns NULL with an error
+ * where the host has no thread left, instead of ending QEMU as
+ * qemu_thread_create() does.
  */
 GThread *virtio_mem_start_thread(const char *name, GThreadFunc function,
                                  VirtIOMEM *vmem, Error **errp);
