@@ -105,27 +105,23 @@ static void set_blocks(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
 
 /* PLUG */
 
-/* These blocks stay unplugged. */
-static void protect_again(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
-{
-    virtio_mem_protect_soon(vmem, offset, size);
-    virtio_mem_protect(vmem, offset, size);
-}
-
 /* With prealloc=on the memory is there; else the guest takes it by use. */
 static uint16_t virtio_mem_plug_finish(VirtIOMEM *vmem, uint64_t offset,
                                        uint64_t size, int ret)
 {
     if (ret) {
-        protect_again(vmem, offset, vmem->job.size);
+        /* All that was to be plugged, not only what was tried */
+        virtio_mem_protect_soon(vmem, offset, vmem->job.size);
+        virtio_mem_protect(vmem, offset, vmem->job.size);
         return VIRTIO_MEM_RESP_BUSY;                    /* D27 */
     }
     virtio_mem_memslots_show(vmem, offset, size);
     if (virtio_mem_notify_populate(vmem, offset, size)) {
         virtio_mem_memslots_hide(vmem, offset, size);
+        virtio_mem_protect_soon(vmem, offset, size);
         /* A listener that agreed may have filled the memory. */
         virtio_mem_discard(vmem, offset, size);
-        protect_again(vmem, offset, size);
+        virtio_mem_protect(vmem, offset, size);
         return VIRTIO_MEM_RESP_BUSY;
     }
     set_blocks(vmem, offset, size, true);

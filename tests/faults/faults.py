@@ -51,6 +51,17 @@ def memslots(name, old, new):
     return Fault(name, "virtio-mem-memslots.c", old, new)
 
 
+def protection(part, name, old, new, case):
+    """`case` is what test finds it: a part of its name."""
+    return Fault(name, f"virtio-mem-{part}.c", old, new,
+                 f"tests/qtest/test_qtest.py -k {case}")
+
+
+def rogue(part, name, old, new, case):
+    return Fault(name, f"virtio-mem-{part}.c", old, new,
+                 f"tests/guest/test_rogue.py -k {case}")
+
+
 PREALLOC = "tests/guest/test_prealloc.py"
 LISTENER = "tests/device/test_listener.py"
 # Tests that put the host in trouble
@@ -126,8 +137,8 @@ FAULTS = [
             """    if (virtio_mem_is_migrating()) {
         return answered(request, VIRTIO_MEM_RESP_BUSY);
     }
-    if (vmem->prealloc) {""",
-            "    if (vmem->prealloc) {"),
+    virtio_mem_unprotect(""",
+            "    virtio_mem_unprotect("),
     request("MIXED is told as UNPLUGGED",
             "state = VIRTIO_MEM_STATE_MIXED;",
             "state = VIRTIO_MEM_STATE_UNPLUGGED;"),
@@ -150,9 +161,8 @@ FAULTS = [
     return virtio_mem_job_start(vmem, type, offset, size, request->elem,
                                 &request->resp.type) ? ANSWERED : LEFT_TO_JOB;"""),
     request("a failed preallocation leaves the block counted",
-            "    if (ret) {\n        return VIRTIO_MEM_RESP_BUSY;"
-            "                    /* D27 */\n    }\n",
-            "", PREALLOC),
+            "    if (ret) {\n        /* All that was to be plugged",
+            "    if (false) {\n        /* All that was to be plugged", PREALLOC),
     request("a failed preallocation keeps its memory",
             "    .undo = virtio_mem_discard,\n", "", PREALLOC),
     request("unrequested UNPLUGs are told from the target alone",
@@ -255,21 +265,23 @@ FAULTS = [
           "virtio-mem-job.c", "QEMU_ALIGN_DOWN(empty, piece)",
           "QEMU_ALIGN_UP(empty, piece)", D19),
     Fault("pages in memory are not in use", "virtio-mem-pagemap.c",
-          ".category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED",
-          ".category_anyof_mask = PAGE_SWAPPED", D19),
+          "1,\n        .category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED",
+          "1,\n        .category_anyof_mask = PAGE_SWAPPED", D19),
     Fault("pages that others wrote are not in use", "virtio-mem-pagemap.c",
           "return qemu_ram_get_fd(rb) < 0 && !qemu_ram_is_shared(rb);",
           "return true;", D19),
     Fault("pages that are swapped out are not in use", "virtio-mem-pagemap.c",
-          ".category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED",
-          ".category_anyof_mask = PAGE_PRESENT", HOST),
+          "1,\n        .category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED",
+          "1,\n        .category_anyof_mask = PAGE_PRESENT", HOST),
     device("a device that goes leaves the pagemap open",
            "    virtio_mem_pagemap_close(vmem);\n", "",
            "tests/guest/test_hotplug.py"),
     Fault("a kernel without PAGEMAP_SCAN has nothing in use",
           "virtio-mem-pagemap.c",
-          "ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < 0",
-          "ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < -1", HOST),
+          "if (ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < 0) {\n"
+          "        return false;",
+          "if (ioctl(fd, IOCTL_PAGEMAP_SCAN, &scan) < -1) {\n"
+          "        return false;", HOST),
     request("listeners map a part of a block anew",
             "ROUND_UP(size, vmem->block_size));", "size);",
             "tests/qtest/test_qtest.py -k keeps"),
@@ -339,13 +351,17 @@ FAULTS = [
               "    if (ret) {\n        error_report(",
               "    if (false) {\n        error_report(", LISTENER),
     request("listeners keep what was given back in part",
-            "    virtio_mem_notify_replaced(vmem, offset, size);\n", "", HOST),
+            "    virtio_mem_notify_replaced(vmem, offset,\n"
+            "                               ROUND_UP(size, vmem->block_size));\n",
+            "", HOST),
     request("listeners hear twice of what was not given back",
-            """    virtio_mem_notify_replaced(vmem, offset, size);
+            """    virtio_mem_notify_replaced(vmem, offset,
+                               ROUND_UP(size, vmem->block_size));
     virtio_mem_memslots_update(vmem);
 """,
             """    virtio_mem_memslots_update(vmem);
-    virtio_mem_notify_replaced(vmem, offset, size);
+    virtio_mem_notify_replaced(vmem, offset,
+                               ROUND_UP(size, vmem->block_size));
 """, HOST),
     listeners("who can't map again keeps others from it",
               "    report_unmapped(part, rdl->notify_populate(rdl, part));\n"
@@ -357,8 +373,10 @@ FAULTS = [
     request("blocks are plugged before listeners are asked",
             """    if (virtio_mem_notify_populate(vmem, offset, size)) {
         virtio_mem_memslots_hide(vmem, offset, size);
+        virtio_mem_protect_soon(vmem, offset, size);
         /* A listener that agreed may have filled the memory. */
         virtio_mem_discard(vmem, offset, size);
+        virtio_mem_protect(vmem, offset, size);
         return VIRTIO_MEM_RESP_BUSY;
     }
     set_blocks(vmem, offset, size, true);
@@ -374,8 +392,10 @@ FAULTS = [
             """    virtio_mem_memslots_show(vmem, offset, size);
     if (virtio_mem_notify_populate(vmem, offset, size)) {
         virtio_mem_memslots_hide(vmem, offset, size);
+        virtio_mem_protect_soon(vmem, offset, size);
         /* A listener that agreed may have filled the memory. */
         virtio_mem_discard(vmem, offset, size);
+        virtio_mem_protect(vmem, offset, size);
         return VIRTIO_MEM_RESP_BUSY;
     }
 """,
@@ -387,15 +407,16 @@ FAULTS = [
 """),
     request("what a listener objects to stays filled",
             "        virtio_mem_discard(vmem, offset, size);\n"
-            "        return VIRTIO_MEM_RESP_BUSY;",
-            "        return VIRTIO_MEM_RESP_BUSY;"),
+            "        virtio_mem_protect(",
+            "        virtio_mem_protect("),
     request("what a listener objects to stays in reach",
             "        virtio_mem_memslots_hide(vmem, offset, size);\n"
-            "        /* A listener", "        /* A listener"),
+            "        virtio_mem_protect_soon", "        virtio_mem_protect_soon"),
     request("listeners are not told of an UNPLUG",
             "    virtio_mem_notify_discard(vmem, offset, size);\n", ""),
     request("memory is discarded before its slot is hidden",
             "    virtio_mem_memslots_hide(vmem, offset, size);\n"
+            "    virtio_mem_protect_soon(vmem, offset, size);\n"
             "    return start_job(",
             "    virtio_mem_discard(vmem, offset, size);\n"
             "    virtio_mem_memslots_hide(vmem, offset, size);\n"
@@ -467,4 +488,65 @@ FAULTS = [
     config("slots without the driver's promise",
            "    if (!vmem->dynamic_memslots ||\n",
            "    if (vmem->dynamic_memslots || !vmem->dynamic_memslots ||\n"),
+
+    # The protection of unplugged memory
+    protection("guard", "nothing is guarded",
+               "guard->fd < 0 || guard->is_aside ||\n        guard->nb_extents",
+               "true || guard->fd < 0 || guard->is_aside ||\n"
+               "        guard->nb_extents", "caught"),
+    protection("guard", "plugged blocks stay guarded",
+               "    while (next_run(vmem, from, run.end, &part)) {\n"
+               "        remove_run(vmem, &part);",
+               "    while (false) {\n        remove_run(vmem, &part);",
+               "follows-requests"),
+    protection("guard", "there may be any number of extents",
+               "if (guard->nb_extents > guard->max_extents) {", "if (false) {",
+               "extents-beyond"),
+    protection("guard", "the longer side of a hole is dropped",
+               "run_size(vmem, &below) < run_size(vmem, &above)",
+               "run_size(vmem, &below) > run_size(vmem, &above)",
+               "extents-beyond"),
+    protection("loan", "what is lent is never taken back",
+               "while (loans->nb && nth_loan(loans, 0)->end_ns <= now) {",
+               "while (false) {", "caught"),
+    protection("loan", "a page that was read may be written",
+               "set_write_protection(vmem, page, true);", "", "was-read"),
+    protection("fault", "what a host reads is a violation", "if (!is_write &&",
+               "if (false &&", "host-may-read"),
+    rogue("fault", "what a vCPU reads is no violation",
+          "!(cpu && qatomic_read(&vmem->protection.guard.forbids_reads))) {",
+          "true) {", "full"),
+    rogue("fault", "nobody knows which vCPU it was",
+          "if (cpu->thread_id == thread_id &&",
+          "if (false && cpu->thread_id == thread_id &&", "test_write"),
+    protection("audit", "nothing is found", "return found->size;",
+               "return false;", "memory-is-found"),
+    protection("audit", "nothing is found in files",
+               "if (data < 0 || data >= rb->fd_offset + end) {", "if (true) {",
+               "memory-is-found-in-memfd"),
+    protection("audit", "plugged blocks are looked through",
+               "bitmap_clear(blocks, first, nb);", "", "not-looked-through"),
+    protection("audit", "zeroes are a violation",
+               "vmem->protection.audit.kind == &punching ||", "true ||",
+               "memory-is-found"),
+    rogue("audit", "old kernels find nothing", "if (entries[i] >> 62 &&",
+          "if (false &&", "old"),
+    protection("violation", "each violation is told at once",
+               "if (timer_pending(violations->timer) || !is_told(vmem)) {",
+               "if (!is_told(vmem)) {", "gains-nothing"),
+    protection("violation", "what is discarded is told, too",
+               "if (timer_pending(violations->timer) || !is_told(vmem)) {",
+               "if (timer_pending(violations->timer)) {", "silent"),
+    protection("violation", "nothing stops the machine",
+               "qemu_system_vmstop_request(RUN_STATE_PAUSED);", "", "pause"),
+    protection("violation", "nothing ends the machine",
+               "qemu_system_shutdown_request(SHUTDOWN_CAUSE_HOST_ERROR);", "",
+               "shutdown-ends"),
+    protection("protect", "a stopped machine is guarded",
+               "return runstate_is_running() &&", "return true ||",
+               "leaves-it-protected"),
+    protection("request", "unplugged blocks are not guarded again",
+               "    virtio_mem_protect_soon(vmem, offset, size);\n"
+               "    return start_job",
+               "    return start_job", "follows-requests"),
 ]

@@ -606,8 +606,9 @@ def test_big_block_half_online(boot):
     # The next driver finds it out in the midst of a big block.
     device.tell(plug="sane", state="none", unplug="nack", plugged_size=0,
                 requested_size=HALF)
+    before = device.get("nb-state")
     vm.load(force_bbm=1, bbm_block_size=HALF)
-    device.wait_for_request("nb-state", device.get("nb-state"))
+    device.wait_for_request("nb-state", before)
     device.tell(plug="busy")
     device.tell(state="sane")
     first = BASE // (128 * MIB)

@@ -33,3 +33,21 @@ def test_bench(part, tmp_path):
     entry = found[PARTS[part]]
     assert entry["ours"]["median"] > 0 and entry["stock"]["median"] > 0
     assert PARTS[part] in result.stdout
+
+
+def test_bench_protection(tmp_path):
+    """Measure a thing once in each mode, and once with stock."""
+    file = tmp_path / "protection.json"
+    result = subprocess.run(
+        [sys.executable, TOOL.with_name("bench-protection"), "--rounds", "1",
+         "--json", file, "tables", "pass"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
+        check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = {entry["what"]: entry["rounds"]
+             for entry in json.loads(file.read_text())["measurements"]}
+    assert set(found["realize: page tables"]) == {"off", "audit", "write",
+                                                  "full", "stock"}
+    passes = found["a pass of the audit, nothing plugged"]
+    assert set(passes) == {"audit", "write", "full"}
+    assert all(value > 0 for values in passes.values() for value in values)
