@@ -154,8 +154,23 @@ class Guest:
         return self._rogue_says("written")
 
     def _load_rogue(self, start, stride, count, options):
-        self.command("load", f"{TESTS_DIR}/rogue.ko", f"start={start} "
-                     f"stride={stride} count={count} {options}")
+        self.command("load", *self._rogue(start, stride, count, options))
+
+    def _rogue(self, start, stride, count, options):
+        return (f"{TESTS_DIR}/rogue.ko",
+                f"start={start} stride={stride} count={count} {options}")
+
+    def begin_use_physical(self, start):
+        """
+        Writes one page, while the machine may stop before there is an answer;
+        finish_use_physical() waits for that.
+        """
+        self._send("load", *self._rogue(start, PAGE_SIZE, 1, ""))
+
+    def finish_use_physical(self):
+        """Returns how many pages had their value: 0 or 1."""
+        self._answer()
+        return self.end_use_physical()
 
     def has_used_physical(self):
         return self._rogue_says("done")
