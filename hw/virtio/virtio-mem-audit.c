@@ -244,7 +244,9 @@ static void audit_pass(VirtIOMEM *vmem)
         }
         qemu_mutex_lock(&audit->lock);
     }
-    qatomic_inc(&audit->nb_passes);
+    if (offset >= end) {
+        qatomic_inc(&audit->nb_passes);
+    }
 }
 
 static void *audit_thread(void *opaque)

@@ -134,8 +134,10 @@ static void set_run(VirtIOMEM *vmem, const Run *run, bool guarded)
     guard->nb_extents += count_runs(vmem, run);
 }
 
+/* No loan outlives its guard: the block may be plugged from now on. */
 static void remove_run(VirtIOMEM *vmem, const Run *run)
 {
+    virtio_mem_end_loans_of(vmem, run_offset(vmem, run), run_size(vmem, run));
     guard_unregister(vmem, run_offset(vmem, run), run_size(vmem, run));
     set_run(vmem, run, false);
 }
@@ -189,7 +191,6 @@ void virtio_mem_guard_remove(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
     if (!guard->nb_blocks || !next_run(vmem, from, run.end, &part)) {
         return;
     }
-    virtio_mem_end_loans_of(vmem, offset, size);
     while (next_run(vmem, from, run.end, &part)) {
         remove_run(vmem, &part);
         from = part.end;
