@@ -8,14 +8,14 @@
  *
  *   private memory       PAGEMAP_SCAN, or else /proc/self/pagemap
  *   files, memfd         SEEK_DATA: sees what other processes put there, too
- *   hugetlb files        no system call tells: all is given back, and how much
- *                        the file shrank is what was there
+ *   hugetlb files        PAGEMAP_SCAN, for what QEMU has mapped; what others
+ *                        put there no system call tells: it is given back
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
-#include <sys/stat.h>
+#include <sys/mman.h>
 #include "qemu/atomic.h"
 #include "qemu/bitmap.h"
 #include "qemu/cutils.h"
@@ -31,11 +31,16 @@
 #include "trace.h"
 
 /*
- * How much is looked through while others may have to wait: a millisecond where
- * a guest left page tables, and the same where only slow ways are left.
+ * How much is looked through while others may have to wait: some milliseconds
+ * where a guest filled page tables by reading, else next to no time.
  */
-#define PIECE_SIZE (64 * GiB)
+#define PIECE_SIZE (2 * GiB)
 #define SLOW_PIECE_SIZE (256 * MiB)
+
+/* A run of pages of a file is looked for no further than that. */
+#define RUN_SIZE (4 * MiB)
+
+#define PAGEMAP "/proc/self/pagemap"
 
 /* Pages that are there */
 typedef struct Found {
@@ -65,10 +70,7 @@ static char *host_addr(const VirtIOMEM *vmem, uint64_t offset)
 static bool find_by_scan(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
                          Found *found)
 {
-    const VirtIOMEMGuard *guard = &vmem->protection.guard;
-
     if (virtio_mem_pagemap_scan(vmem, vmem->protection.audit.fd, &offset, end,
-                                qatomic_read(&guard->forbids_reads),
                                 &found->size)) {
         return false;
     }
@@ -105,49 +107,46 @@ static bool find_by_reading(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
 
 /* Files */
 
+/* How many bytes of [offset, end) hold pages, without a gap; a page at least */
+static uint64_t resident_size(const VirtIOMEM *vmem, uint64_t offset,
+                              uint64_t end)
+{
+    unsigned char pages[RUN_SIZE / (4 * KiB)];
+    uint64_t size = MIN(end - offset, RUN_SIZE), nb = size / page_size(vmem);
+    uint64_t i = 0;
+
+    if (!mincore(host_addr(vmem, offset), size, pages)) {
+        while (i < nb && pages[i] & 1) {
+            i++;
+        }
+    }
+    return MAX(i, 1) * page_size(vmem);
+}
+
+/* SEEK_HOLE would go on behind the end, however far. */
 static bool find_by_seeking(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
                             Found *found)
 {
     RAMBlock *rb = virtio_mem_ram_block(vmem);
-    int fd = qemu_ram_get_fd(rb);
-    off_t data = lseek(fd, rb->fd_offset + offset, SEEK_DATA), hole;
+    off_t data = lseek(qemu_ram_get_fd(rb), rb->fd_offset + offset, SEEK_DATA);
 
     if (data < 0 || data >= rb->fd_offset + end) {
         return false;
     }
-    hole = lseek(fd, data, SEEK_HOLE);
-    *found = (Found) { .offset = data - rb->fd_offset };
-    found->size = MIN(hole < 0 ? end : hole - rb->fd_offset, end) -
-                  found->offset;
+    found->offset = QEMU_ALIGN_DOWN(data - rb->fd_offset, page_size(vmem));
+    found->size = resident_size(vmem, found->offset, end);
     return true;
 }
 
-static uint64_t bytes_in_file(const VirtIOMEM *vmem)
-{
-    struct stat st;
-
-    if (fstat(qemu_ram_get_fd(virtio_mem_ram_block(vmem)), &st)) {
-        return 0;
-    }
-    return st.st_blocks * 512;
-}
-
-/* What it finds is gone already.  Others may take pages of it meanwhile. */
+/* When there is nothing left to tell of, all is given back. */
 static bool find_by_punching(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
                              Found *found)
 {
-    unsigned int discards = qatomic_read(&vmem->nb_discards);
-    uint64_t before = bytes_in_file(vmem), after;
-
+    if (find_by_scan(vmem, offset, end, found)) {
+        return true;
+    }
     virtio_mem_discard(vmem, offset, end - offset);
-    after = bytes_in_file(vmem);
-    *found = (Found) {
-        .offset = offset,
-        .size = MIN(before > after ? before - after : 0, end - offset),
-    };
-    /* Was that the only one? */
-    return found->size && !(discards % 2) &&
-           qatomic_read(&vmem->nb_discards) == discards + 2;
+    return false;
 }
 
 static const struct VirtIOMEMAuditKind scanning = {
@@ -175,13 +174,11 @@ static bool is_any_lent(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
 static void give_back(VirtIOMEM *vmem, const Found *found)
 {
     /* Reads may leave pages of zeroes. */
-    bool is_violation = vmem->protection.audit.kind == &punching ||
+    bool is_violation = !vmem->protection.audit.forgives &&
                         !buffer_is_zero(host_addr(vmem, found->offset),
                                         found->size);
 
-    if (vmem->protection.audit.kind != &punching) {
-        virtio_mem_discard(vmem, found->offset, found->size);
-    }
+    virtio_mem_discard(vmem, found->offset, found->size);
     if (is_violation) {
         virtio_mem_violated(vmem, MEMORY_DEVICE_VIOLATION_KIND_FOUND,
                             found->offset, found->size / page_size(vmem), NULL);
@@ -204,7 +201,7 @@ static uint64_t audit_extent(VirtIOMEM *vmem, uint64_t offset, uint64_t end)
     if (!is_any_lent(vmem, found.offset, found.size)) {
         give_back(vmem, &found);
     }
-    return kind == &punching ? end : found.offset + found.size;
+    return found.offset + found.size;
 }
 
 /* Looks through a piece, from @offset on; returns where the next one begins. */
@@ -223,6 +220,17 @@ static uint64_t audit_piece(VirtIOMEM *vmem, uint64_t offset)
           vmem->block_size;
     end = MIN(end, offset + audit->kind->piece_size);
     return audit_extent(vmem, offset, end);
+}
+
+/*
+ * Not before the guest runs: by then QEMU may have given up the rights of root,
+ * who is told by this file where in the host the pages are.
+ */
+static void audit_open(VirtIOMEMAudit *audit)
+{
+    if (audit->fd < 0 && audit->kind != &seeking) {
+        audit->fd = qemu_open(PAGEMAP, O_RDONLY, NULL);
+    }
 }
 
 static bool audit_goes_on(const VirtIOMEMAudit *audit)
@@ -246,6 +254,7 @@ static void audit_pass(VirtIOMEM *vmem)
     }
     if (offset >= end) {
         qatomic_inc(&audit->nb_passes);
+        audit->forgives = false;
     }
 }
 
@@ -257,10 +266,12 @@ static void *audit_thread(void *opaque)
     rcu_register_thread();
     qemu_mutex_lock(&audit->lock);
     while (!audit->stops) {
-        audit_pass(vmem);
+        if (!audit->is_off) {
+            audit_open(audit);
+            audit_pass(vmem);
+        }
         /* What protection stepped aside for may be over. */
-        if (audit->is_off ||
-            qatomic_read(&vmem->protection.guard.is_aside)) {
+        if (audit->is_off || virtio_mem_guard_wants_more(vmem)) {
             qemu_bh_schedule(audit->bh);
         }
         if (!audit->stops) {
@@ -301,29 +312,30 @@ void virtio_mem_audit_set(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
 
 /* Begin and end */
 
-static const struct VirtIOMEMAuditKind *audit_kind(VirtIOMEM *vmem)
-{
-    RAMBlock *rb = virtio_mem_ram_block(vmem);
-    uint64_t offset = 0, size;
-
-    if (qemu_ram_get_fd(rb) >= 0 && qemu_ram_is_shared(rb)) {
-        return page_size(vmem) == qemu_real_host_page_size() ? &seeking
-                                                             : &punching;
-    }
-    return virtio_mem_pagemap_scan(vmem, vmem->protection.audit.fd, &offset,
-                                   page_size(vmem), false, &size) ? &reading
-                                                                  : &scanning;
-}
-
-static bool audit_open(VirtIOMEM *vmem, Error **errp)
+static bool audit_choose(VirtIOMEM *vmem, Error **errp)
 {
     VirtIOMEMAudit *audit = &vmem->protection.audit;
+    RAMBlock *rb = virtio_mem_ram_block(vmem);
+    uint64_t offset = 0, size;
+    int fd;
 
-    audit->fd = qemu_open("/proc/self/pagemap", O_RDONLY, errp);
-    if (audit->fd < 0) {
+    if (qemu_ram_get_fd(rb) >= 0 && qemu_ram_is_shared(rb) &&
+        page_size(vmem) == qemu_real_host_page_size()) {
+        audit->kind = &seeking;
+        return true;
+    }
+    fd = qemu_open(PAGEMAP, O_RDONLY, errp);
+    if (fd < 0) {
         return false;
     }
-    audit->kind = audit_kind(vmem);
+    if (qemu_ram_get_fd(rb) >= 0 && qemu_ram_is_shared(rb)) {
+        audit->kind = &punching;
+    } else {
+        audit->kind = virtio_mem_pagemap_scan(vmem, fd, &offset,
+                                              page_size(vmem), &size)
+                      ? &reading : &scanning;
+    }
+    close(fd);
     return true;
 }
 
@@ -336,9 +348,12 @@ bool virtio_mem_audit_begin(VirtIOMEM *vmem, Error **errp)
 {
     VirtIOMEMAudit *audit = &vmem->protection.audit;
 
-    if (!audit_open(vmem, errp)) {
+    if (!audit_choose(vmem, errp)) {
         return false;
     }
+    audit->fd = -1;
+    audit->forgives = false;
+    qatomic_set(&audit->nb_passes, 0);
     audit->blocks = bitmap_new(vmem->blocks.nb_blocks);
     bitmap_set(audit->blocks, 0, vmem->blocks.nb_blocks);
     audit->is_off = true;
@@ -364,7 +379,9 @@ void virtio_mem_audit_end(VirtIOMEM *vmem)
         g_thread_join(g_steal_pointer(&audit->thread));
     }
     if (audit->blocks) {
-        close(audit->fd);
+        if (audit->fd >= 0) {
+            close(audit->fd);
+        }
         g_clear_pointer(&audit->bh, qemu_bh_delete);
         g_free(g_steal_pointer(&audit->blocks));
     }

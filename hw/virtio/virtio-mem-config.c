@@ -205,10 +205,14 @@ static bool virtio_mem_check_memslots(const VirtIOMEM *vmem, Error **errp)
 
 static bool virtio_mem_check_protection(const VirtIOMEM *vmem, Error **errp)
 {
-    if (vmem->protection.interval_ms < VIRTIO_MEM_MIN_INTERVAL_MS) {
-        error_setg(errp, "property '%s': %" PRIu32 " ms is less than %d ms",
-                   VIRTIO_MEM_PROTECTION_INTERVAL_PROP,
-                   vmem->protection.interval_ms, VIRTIO_MEM_MIN_INTERVAL_MS);
+    uint32_t interval = vmem->protection.interval_ms;
+
+    if (interval < VIRTIO_MEM_MIN_INTERVAL_MS ||
+        interval > VIRTIO_MEM_MAX_INTERVAL_MS) {
+        error_setg(errp, "property '%s': %" PRIu32 " ms is not from %d ms to "
+                   "%d ms, which is a day", VIRTIO_MEM_PROTECTION_INTERVAL_PROP,
+                   interval, VIRTIO_MEM_MIN_INTERVAL_MS,
+                   VIRTIO_MEM_MAX_INTERVAL_MS);
         return false;
     }
     return true;
@@ -452,8 +456,8 @@ static void virtio_mem_describe_properties(ObjectClass *klass)
         "10 on");
     object_class_property_set_description(klass,
         VIRTIO_MEM_PROTECTION_MAX_EXTENTS_PROP,
-        "how many runs of unplugged blocks userfaultfd watches, which takes as "
-        "many mappings of QEMU; 0: a quarter of vm.max_map_count");
+        "how many runs of unplugged blocks userfaultfd watches, each of which "
+        "takes two mappings of QEMU; 0: a quarter of vm.max_map_count");
 }
 
 static void virtio_mem_add_protection_properties(ObjectClass *klass)

@@ -6,9 +6,9 @@
  * thread that reads.  All else violates the protection, and gets a page that is
  * taken back at once (virtio-mem-loan.c).
  *
- * A vCPU that goes on and on is slowed down: it has to wait for its page.  No
- * other thread has to, as it may keep the rest of QEMU.  For the same reason
- * this thread takes no lock that others hold for long, the BQL least of all.
+ * A vCPU that goes on and on is slowed down, but never while it waits here: it
+ * may keep the rest of QEMU.  For the same reason this thread takes no lock
+ * that others hold for long, the BQL least of all.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,14 +19,20 @@
 #include "qemu/rcu.h"
 #include "qemu/timer.h"
 #include "qemu/userfaultfd.h"
+#include "qemu/main-loop.h"
 #include "qapi/error.h"
+#include "exec/cpu-common.h"
 #include "hw/core/cpu.h"
 #include "hw/virtio/virtio-mem.h"
 #include "trace.h"
 
-/* Accesses of vCPUs that need not wait: so many at once, and so many a ms */
+/* Accesses that cost vCPUs no time: so many at once, and so many a ms */
 #define MAX_TOKENS 64
 #define TOKENS_PER_MS 8
+
+/* What another one costs, and for how many vCPUs */
+#define SLOW_US 10000
+#define MAX_CPUS 1024
 
 /* Events that are read at a time */
 #define EVENTS 16
@@ -44,6 +50,27 @@ static CPUState *cpu_of_thread(uint32_t thread_id)
     return found;
 }
 
+/* vCPUs that sleep, or are about to.  Atomic */
+static bool sleeps[MAX_CPUS];
+
+/* In the vCPU's thread, with the BQL */
+static void sleep_a_while(CPUState *cpu, run_on_cpu_data data)
+{
+    bql_unlock();
+    g_usleep(SLOW_US);
+    bql_lock();
+    qatomic_set(&sleeps[cpu->cpu_index], false);
+}
+
+/* Once it is through with its instruction */
+static void slow_down(CPUState *cpu)
+{
+    if (cpu->cpu_index < MAX_CPUS &&
+        !qatomic_xchg(&sleeps[cpu->cpu_index], true)) {
+        async_run_on_cpu(cpu, sleep_a_while, RUN_ON_CPU_NULL);
+    }
+}
+
 static void add_tokens(VirtIOMEMFaults *faults)
 {
     int64_t now = get_clock();
@@ -55,46 +82,44 @@ static void add_tokens(VirtIOMEMFaults *faults)
     }
 }
 
-/* A thread waits for one access at a time; an older one was woken already. */
-static void let_wait(VirtIOMEMFaults *faults, const struct uffd_msg *msg)
-{
-    for (guint i = 0; i < faults->waiting->len; i++) {
-        struct uffd_msg *old = &g_array_index(faults->waiting, struct uffd_msg,
-                                              i);
-
-        if (old->arg.pagefault.feat.ptid == msg->arg.pagefault.feat.ptid) {
-            *old = *msg;
-            return;
-        }
-    }
-    g_array_append_vals(faults->waiting, msg, 1);
-}
-
-/* With guard.lock held, and where CPUs don't go away */
-static void handle_guarded(VirtIOMEM *vmem, const struct uffd_msg *msg,
-                           uint64_t offset)
+/* It comes back here until it has the page, but that is the same access. */
+static void handle_violation(VirtIOMEM *vmem, uint64_t offset, bool is_write,
+                             bool is_there, CPUState *cpu)
 {
     VirtIOMEMFaults *faults = &vmem->protection.faults;
+
+    if (!virtio_mem_lend(vmem, offset, is_there)) {
+        return;
+    }
+    virtio_mem_violated(vmem, is_write ? MEMORY_DEVICE_VIOLATION_KIND_WRITE
+                                       : MEMORY_DEVICE_VIOLATION_KIND_READ,
+                        offset, 1, cpu);
+    if (cpu && faults->tokens) {
+        faults->tokens--;
+    } else if (cpu) {
+        slow_down(cpu);
+    }
+}
+
+/* With guard.lock held, and as long as CPUs don't go away */
+static void handle_page(VirtIOMEM *vmem, const struct uffd_msg *msg,
+                        uint64_t offset)
+{
     uint64_t flags = msg->arg.pagefault.flags;
     CPUState *cpu = cpu_of_thread(msg->arg.pagefault.feat.ptid);
     bool is_there = flags & UFFD_PAGEFAULT_FLAG_WP;
     bool is_write = is_there || flags & UFFD_PAGEFAULT_FLAG_WRITE;
 
     trace_virtio_mem_fault(offset, is_write, cpu ? cpu->cpu_index : -1);
-    if (!is_write &&
-        !(cpu && qatomic_read(&vmem->protection.guard.forbids_reads))) {
+    if (!virtio_mem_guard_has(vmem, offset)) {
+        /* It was plugged meanwhile, or Linux could not let it be. */
+        virtio_mem_let_go_on(vmem, offset, is_there);
+    } else if (is_write ||
+               (cpu && qatomic_read(&vmem->protection.guard.forbids_reads))) {
+        handle_violation(vmem, offset, is_write, is_there, cpu);
+    } else {
         virtio_mem_lend_zeroes(vmem, offset);
-        return;
     }
-    if (cpu && !faults->tokens) {
-        let_wait(faults, msg);
-        return;
-    }
-    faults->tokens -= cpu != NULL;
-    virtio_mem_violated(vmem, is_write ? MEMORY_DEVICE_VIOLATION_KIND_WRITE
-                                       : MEMORY_DEVICE_VIOLATION_KIND_READ,
-                        offset, 1, cpu);
-    virtio_mem_lend(vmem, offset, is_there);
 }
 
 static void handle_fault(VirtIOMEM *vmem, const struct uffd_msg *msg)
@@ -105,12 +130,14 @@ static void handle_fault(VirtIOMEM *vmem, const struct uffd_msg *msg)
     if (msg->event != UFFD_EVENT_PAGEFAULT) {
         return;
     }
-    RCU_READ_LOCK_GUARD();
-    QEMU_LOCK_GUARD(&vmem->protection.guard.lock);
-    /* Else who waited was woken when the block was plugged. */
-    if (virtio_mem_guard_has(vmem, offset)) {
-        handle_guarded(vmem, msg, offset);
+    while (qatomic_read(&vmem->protection.guard.nb_waiting)) {
+        sched_yield();
     }
+    cpu_list_lock();
+    WITH_QEMU_LOCK_GUARD(&vmem->protection.guard.lock) {
+        handle_page(vmem, msg, offset);
+    }
+    cpu_list_unlock();
 }
 
 static void read_faults(VirtIOMEM *vmem)
@@ -123,30 +150,11 @@ static void read_faults(VirtIOMEM *vmem)
     }
 }
 
-static void handle_waiting(VirtIOMEM *vmem)
-{
-    VirtIOMEMFaults *faults = &vmem->protection.faults;
-    struct uffd_msg msg;
-
-    while (faults->waiting->len && faults->tokens) {
-        msg = g_array_index(faults->waiting, struct uffd_msg, 0);
-        g_array_remove_index(faults->waiting, 0);
-        handle_fault(vmem, &msg);
-    }
-}
-
 /* Returns how long nothing is to be done, in ns; -1: until something happens */
 static int64_t end_loans(VirtIOMEM *vmem)
 {
-    int64_t wait_ns;
-
-    WITH_QEMU_LOCK_GUARD(&vmem->protection.guard.lock) {
-        wait_ns = virtio_mem_end_loans(vmem);
-    }
-    if (vmem->protection.faults.waiting->len) {
-        return MIN((uint64_t)wait_ns, SCALE_MS / TOKENS_PER_MS);
-    }
-    return wait_ns;
+    QEMU_LOCK_GUARD(&vmem->protection.guard.lock);
+    return virtio_mem_end_loans(vmem);
 }
 
 static void *fault_thread(void *opaque)
@@ -162,7 +170,6 @@ static void *fault_thread(void *opaque)
     while (!fds[0].revents) {
         qemu_poll_ns(fds, ARRAY_SIZE(fds), end_loans(vmem));
         add_tokens(faults);
-        handle_waiting(vmem);
         if (fds[1].revents) {
             read_faults(vmem);
         }
@@ -180,13 +187,11 @@ bool virtio_mem_faults_begin(VirtIOMEM *vmem, Error **errp)
         error_setg_errno(errp, -ret, "no event notifier");
         return false;
     }
-    faults->waiting = g_array_new(false, false, sizeof(struct uffd_msg));
     faults->tokens = MAX_TOKENS;
     faults->filled_ns = get_clock();
     faults->thread = virtio_mem_start_thread("vmem-fault", fault_thread,
                                              vmem, errp);
     if (!faults->thread) {
-        g_array_unref(faults->waiting);
         event_notifier_cleanup(&faults->stop);
     }
     return faults->thread;
@@ -201,6 +206,5 @@ void virtio_mem_faults_end(VirtIOMEM *vmem)
     }
     event_notifier_set(&faults->stop);
     g_thread_join(g_steal_pointer(&faults->thread));
-    g_array_unref(faults->waiting);
     event_notifier_cleanup(&faults->stop);
 }

@@ -7,13 +7,14 @@
  * tables, so that memory that gets plugged again has huge pages as before.
  *
  * A process has a limited number of mappings, vm.max_map_count.  Extents beyond
- * the device's share of it are left to the audit.
+ * the device's share of it are left to the audit, until there are fewer.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
 #include <sys/ioctl.h>
+#include "qemu/atomic.h"
 #include "qemu/bitmap.h"
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
@@ -25,7 +26,10 @@
 
 #define MODE (UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP)
 
-/* Of vm.max_map_count, where nothing is configured */
+/*
+ * Of vm.max_map_count, where nothing is configured: one part is extents, and as
+ * many are the gaps between them.
+ */
 #define SHARE_OF_MAPPINGS 4
 
 /* What Linux has unless somebody changed it */
@@ -60,6 +64,10 @@ static bool guard_register(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
     return ok;
 }
 
+/*
+ * At the limit of mappings Linux may refuse to split one.  Then what is plugged
+ * stays registered, and who accesses it is let go on (virtio-mem-fault.c).
+ */
 static void guard_unregister(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
 {
     uffd_unregister_memory(vmem->protection.guard.fd, host_addr(vmem, offset),
@@ -162,6 +170,7 @@ static void drop_shorter_side(VirtIOMEM *vmem, const Run *hole)
 
     remove_run(vmem, run_size(vmem, &below) < run_size(vmem, &above) ? &below
                                                                      : &above);
+    vmem->protection.guard.is_incomplete = true;
 }
 
 void virtio_mem_guard_add(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
@@ -170,14 +179,17 @@ void virtio_mem_guard_add(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
     Run run = run_of(vmem, offset, size);
     uint64_t ioctls;
 
-    if (guard->fd < 0 || guard->is_aside ||
-        guard->nb_extents + 1 - count_runs(vmem, &run) > guard->max_extents) {
+    if (guard->fd < 0 || guard->is_aside) {
         return;
     }
-    /* The host may be out of mappings all the same. */
-    if (guard_register(vmem, offset, size, &ioctls)) {
+    if (guard->nb_extents + 1 - count_runs(vmem, &run) > guard->max_extents) {
+        guard->is_incomplete = true;
+    } else if (guard_register(vmem, offset, size, &ioctls)) {
         set_run(vmem, &run, true);
     } else {
+        /* No mappings left, or another userfaultfd has it: later. */
+        guard->is_aside = errno == EBUSY;
+        guard->is_incomplete = true;
         remove_run(vmem, &run);
     }
 }
@@ -208,6 +220,14 @@ bool virtio_mem_guard_has(const VirtIOMEM *vmem, uint64_t offset)
            test_bit(offset / vmem->block_size, guard->blocks);
 }
 
+bool virtio_mem_guard_wants_more(const VirtIOMEM *vmem)
+{
+    const VirtIOMEMGuard *guard = &vmem->protection.guard;
+
+    return guard->is_aside || (guard->is_incomplete &&
+                               guard->nb_extents <= guard->max_extents / 2);
+}
+
 /* All of the region */
 
 /* The length from which on extents fit into the limit, as a power of two */
@@ -229,21 +249,42 @@ static uint64_t shortest_extent(const VirtIOMEM *vmem)
     return class < ARRAY_SIZE(nb) ? BIT_ULL(class) : UINT64_MAX;
 }
 
-void virtio_mem_guard_anew(VirtIOMEM *vmem)
+static void remove_plugged(VirtIOMEM *vmem)
 {
     uint64_t end = virtio_mem_region_size(vmem), offset = 0, size;
-    uint64_t shortest;
 
-    virtio_mem_guard_remove(vmem, 0, end);
-    if (vmem->protection.guard.fd < 0 || vmem->protection.guard.is_aside) {
-        return;
+    for (; (size = virtio_mem_blocks_next(&vmem->blocks, &offset, end, true));
+         offset += size) {
+        virtio_mem_guard_remove(vmem, offset, size);
     }
-    shortest = shortest_extent(vmem);
+}
+
+/* What is guarded stays so all the time. */
+static void add_unplugged(VirtIOMEM *vmem)
+{
+    uint64_t end = virtio_mem_region_size(vmem), offset = 0, size;
+    uint64_t shortest = shortest_extent(vmem);
+
+    vmem->protection.guard.is_incomplete = false;
     for (; (size = virtio_mem_blocks_next(&vmem->blocks, &offset, end, false));
          offset += size) {
         if (size >= shortest) {
             virtio_mem_guard_add(vmem, offset, size);
+        } else {
+            vmem->protection.guard.is_incomplete = true;
         }
+    }
+}
+
+void virtio_mem_guard_anew(VirtIOMEM *vmem)
+{
+    VirtIOMEMGuard *guard = &vmem->protection.guard;
+
+    if (guard->fd < 0 || guard->is_aside) {
+        virtio_mem_guard_remove(vmem, 0, virtio_mem_region_size(vmem));
+    } else {
+        remove_plugged(vmem);
+        add_unplugged(vmem);
     }
 }
 
@@ -324,6 +365,15 @@ static bool guard_try(VirtIOMEM *vmem, Error **errp)
     return true;
 }
 
+void virtio_mem_guard_lock(VirtIOMEM *vmem)
+{
+    VirtIOMEMGuard *guard = &vmem->protection.guard;
+
+    qatomic_inc(&guard->nb_waiting);
+    qemu_mutex_lock(&guard->lock);
+    qatomic_dec(&guard->nb_waiting);
+}
+
 bool virtio_mem_guard_begin(VirtIOMEM *vmem, Error **errp)
 {
     VirtIOMEMGuard *guard = &vmem->protection.guard;
@@ -331,7 +381,7 @@ bool virtio_mem_guard_begin(VirtIOMEM *vmem, Error **errp)
     if (!can_be_guarded(vmem, errp) || !guard_open(vmem, errp)) {
         return false;
     }
-    if (!guard_try(vmem, errp)) {
+    if (!guard_try(vmem, errp) || !virtio_mem_loans_begin(vmem, errp)) {
         uffd_close_fd(guard->fd);
         guard->fd = -1;
         return false;
@@ -342,7 +392,8 @@ bool virtio_mem_guard_begin(VirtIOMEM *vmem, Error **errp)
     guard->nb_blocks = 0;
     guard->nb_extents = 0;
     guard->is_aside = true;
-    virtio_mem_loans_begin(vmem);
+    guard->is_incomplete = false;
+    qatomic_set(&guard->forbids_reads, false);
     return true;
 }
 

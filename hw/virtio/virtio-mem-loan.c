@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include "qemu/timer.h"
 #include "qemu/userfaultfd.h"
+#include "qapi/error.h"
 #include "exec/cpu-common.h"
 #include "hw/virtio/virtio-mem.h"
 
@@ -111,11 +112,14 @@ static void end_first(VirtIOMEM *vmem)
 static void add_loan(VirtIOMEM *vmem, uint64_t page)
 {
     VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
+    int64_t end_ns = get_clock() + LOAN_NS;
+    unsigned int n;
 
-    *nth_loan(loans, loans->nb++) = (VirtIOMEMLoan) {
-        .offset = page,
-        .end_ns = get_clock() + LOAN_NS,
-    };
+    *nth_loan(loans, loans->nb++) = (VirtIOMEMLoan) { .offset = page };
+    /* To fill a large page takes longer than that. */
+    for (n = has_small_pages(vmem) ? loans->nb - 1 : 0; n < loans->nb; n++) {
+        nth_loan(loans, n)->end_ns = end_ns;
+    }
 }
 
 bool virtio_mem_is_any_lent(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
@@ -161,32 +165,59 @@ void virtio_mem_end_loans_of(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
 
 /* What accesses get */
 
-void virtio_mem_lend(VirtIOMEM *vmem, uint64_t offset, bool is_there)
+/* Others may have been faster, or the mapping is no longer watched. */
+static bool is_settled(int ret)
+{
+    return !ret || ret == -EEXIST || ret == -ENOENT;
+}
+
+/* Makes it accessible: @is_there says how. */
+static int open_page(VirtIOMEM *vmem, uint64_t page, bool is_there)
+{
+    int ret = is_there ? set_write_protection(vmem, page, false)
+                       : fill(vmem, page);
+
+    if (ret == -ENOMEM || ret == -ENOSPC) {
+        /* Those who have a page will ask for it again. */
+        virtio_mem_end_loans_of(vmem, 0, virtio_mem_region_size(vmem));
+        ret = fill(vmem, page);
+    }
+    return ret;
+}
+
+/* Nobody may wait for ever: the host does what it does without us. */
+static void give_up(VirtIOMEM *vmem, uint64_t page)
+{
+    virtio_mem_guard_remove(vmem, QEMU_ALIGN_DOWN(page, vmem->block_size),
+                            vmem->block_size);
+}
+
+bool virtio_mem_lend(VirtIOMEM *vmem, uint64_t offset, bool is_there)
 {
     VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
     uint64_t page = QEMU_ALIGN_DOWN(offset, page_size(vmem));
-    int ret = 0;
+    bool is_new = !virtio_mem_is_any_lent(vmem, page, page_size(vmem));
+    int ret;
 
-    if (!virtio_mem_is_any_lent(vmem, page, page_size(vmem))) {
-        if (loans->nb == loans->max) {
-            end_first(vmem);
-        }
-        ret = is_there ? set_write_protection(vmem, page, false)
-                       : fill(vmem, page);
-        if (ret == -ENOMEM || ret == -ENOSPC) {
-            /* Those who have a page will ask for it again. */
-            virtio_mem_end_loans_of(vmem, 0, virtio_mem_region_size(vmem));
-            ret = fill(vmem, page);
-        }
-        if (!ret) {
-            add_loan(vmem, page);
-        }
+    if (is_new && loans->nb == loans->max) {
+        end_first(vmem);
     }
-    if (ret && ret != -EEXIST && ret != -ENOENT) {
-        /* Nobody may wait for ever: the host does what it does without us. */
-        virtio_mem_guard_remove(vmem, QEMU_ALIGN_DOWN(page, vmem->block_size),
-                                vmem->block_size);
+    ret = open_page(vmem, page, is_there);
+    if (!ret && is_new) {
+        add_loan(vmem, page);
     }
+    if (!is_settled(ret)) {
+        give_up(vmem, page);
+    }
+    wake(vmem, page);
+    return is_new;
+}
+
+void virtio_mem_let_go_on(VirtIOMEM *vmem, uint64_t offset, bool is_there)
+{
+    uint64_t page = QEMU_ALIGN_DOWN(offset, page_size(vmem));
+
+    open_page(vmem, page, is_there);
     wake(vmem, page);
 }
 
@@ -194,31 +225,41 @@ void virtio_mem_lend_zeroes(VirtIOMEM *vmem, uint64_t offset)
 {
     RAMBlock *rb = virtio_mem_ram_block(vmem);
     uint64_t page = QEMU_ALIGN_DOWN(offset, page_size(vmem));
+    int ret;
 
     if (!has_small_pages(vmem) || qemu_ram_is_shared(rb)) {
         virtio_mem_lend(vmem, offset, false);
         return;
     }
     /* Linux's page of zeroes, which is nobody's memory */
-    if (!fill(vmem, page)) {
-        set_write_protection(vmem, page, true);
+    ret = fill(vmem, page);
+    if (!ret) {
+        ret = set_write_protection(vmem, page, true);
+    }
+    if (!is_settled(ret)) {
+        give_up(vmem, page);
     }
     wake(vmem, page);
 }
 
-void virtio_mem_loans_begin(VirtIOMEM *vmem)
+bool virtio_mem_loans_begin(VirtIOMEM *vmem, Error **errp)
 {
     VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
 
     *loans = (VirtIOMEMLoans) {
         .max = has_small_pages(vmem) ? VIRTIO_MEM_MAX_LOANS : MAX_LARGE_LOANS,
     };
-    if (!has_small_pages(vmem)) {
-        loans->zeroes = mmap(NULL, page_size(vmem), PROT_READ,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-                             0);
-        g_assert(loans->zeroes != MAP_FAILED);
+    if (has_small_pages(vmem)) {
+        return true;
     }
+    loans->zeroes = mmap(NULL, page_size(vmem), PROT_READ,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (loans->zeroes == MAP_FAILED) {
+        error_setg_errno(errp, errno, "no address space for a page of zeroes");
+        loans->zeroes = NULL;
+        return false;
+    }
+    return true;
 }
 
 void virtio_mem_loans_end(VirtIOMEM *vmem)

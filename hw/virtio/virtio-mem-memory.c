@@ -8,7 +8,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/atomic.h"
 #include "qemu/coroutine.h"
 #include "qemu/error-report.h"
 #include "qemu/madvise.h"
@@ -64,14 +63,12 @@ int virtio_mem_discard(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
 {
     int ret;
 
-    qatomic_inc(&vmem->nb_discards);
     if (is_private_copy(vmem)) {
         ret = discard_private_copy(vmem, offset, size);
     } else {
         ret = ram_block_discard_range(virtio_mem_ram_block(vmem), offset, size);
     }
 
-    qatomic_inc(&vmem->nb_discards);
 
     trace_virtio_mem_discard(offset, size, ret);
     if (ret) {

@@ -205,6 +205,7 @@ static void virtio_mem_replace_blocks(VirtIOMEM *vmem)
     virtio_mem_blocks_load(&vmem->blocks, vmem->stream.plugged);
     virtio_mem_discard_difference(vmem, &old);
     virtio_mem_blocks_destroy(&old);
+    virtio_mem_protect_loaded(vmem);
 }
 
 /*
@@ -272,7 +273,6 @@ static int virtio_mem_post_load(void *opaque, int version_id)
     if (!ret) {
         /* Who comes with a slot hears of it now, and only now. */
         virtio_mem_memslots_update(vmem);
-        virtio_mem_protect_anew(vmem);
         virtio_mem_tell_plugged_size(vmem);
         vmem->loaded = true;
     }

@@ -40,7 +40,6 @@ typedef struct PagemapScan {
 #define PAGE_FILE    BIT_ULL(2)
 #define PAGE_PRESENT BIT_ULL(3)
 #define PAGE_SWAPPED BIT_ULL(4)
-#define PAGE_ZERO    BIT_ULL(5)
 
 /*
  * Sets *@page to the first page in use, or @end; false on errors.  The kernel
@@ -68,12 +67,12 @@ static bool find_page(int fd, uint64_t start, uint64_t end, uint64_t *page)
 }
 
 int virtio_mem_pagemap_scan(VirtIOMEM *vmem, int fd, uint64_t *offset,
-                            uint64_t end, bool with_zeroes, uint64_t *size)
+                            uint64_t end, uint64_t *size)
 {
     uint64_t base = (uintptr_t)memory_region_get_ram_ptr(&vmem->memdev->mr);
     bool shared = qemu_ram_is_shared(virtio_mem_ram_block(vmem));
-    /* What is no private memory: Linux's page of zeroes, and files' pages */
-    uint64_t not = (with_zeroes ? 0 : PAGE_ZERO) | (shared ? 0 : PAGE_FILE);
+    /* What a private mapping of a file shows is not private memory. */
+    uint64_t not = shared ? 0 : PAGE_FILE;
     PageRegion region = { };
     PagemapScan scan = {
         .size = sizeof(scan),

@@ -38,14 +38,16 @@ static bool is_guarding(const VirtIOMEM *vmem)
 
 static void guard(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
 {
-    QEMU_LOCK_GUARD(&vmem->protection.guard.lock);
+    virtio_mem_guard_lock(vmem);
     virtio_mem_guard_add(vmem, offset, size);
+    qemu_mutex_unlock(&vmem->protection.guard.lock);
 }
 
 static void unguard(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
 {
-    QEMU_LOCK_GUARD(&vmem->protection.guard.lock);
+    virtio_mem_guard_lock(vmem);
     virtio_mem_guard_remove(vmem, offset, size);
+    qemu_mutex_unlock(&vmem->protection.guard.lock);
 }
 
 static void audit(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
@@ -99,9 +101,18 @@ void virtio_mem_protect_anew(VirtIOMEM *vmem)
         qemu_mutex_unlock(&vmem->protection.audit.lock);
     }
     if (is_guarding(vmem)) {
-        QEMU_LOCK_GUARD(&vmem->protection.guard.lock);
+        virtio_mem_guard_lock(vmem);
         virtio_mem_guard_anew(vmem);
+        qemu_mutex_unlock(&vmem->protection.guard.lock);
     }
+}
+
+void virtio_mem_protect_loaded(VirtIOMEM *vmem)
+{
+    virtio_mem_protect_anew(vmem);
+    virtio_mem_audit_lock(vmem);
+    vmem->protection.audit.forgives = true;
+    qemu_mutex_unlock(&vmem->protection.audit.lock);
 }
 
 /* Moments */
@@ -123,11 +134,13 @@ static void set_aside(VirtIOMEM *vmem, bool aside)
 {
     VirtIOMEMGuard *guard = &vmem->protection.guard;
 
-    QEMU_LOCK_GUARD(&guard->lock);
-    if (guard->is_aside != aside) {
-        qatomic_set(&guard->is_aside, aside);
+    virtio_mem_guard_lock(vmem);
+    if (guard->is_aside != aside ||
+        (!aside && virtio_mem_guard_wants_more(vmem))) {
+        guard->is_aside = aside;
         virtio_mem_guard_anew(vmem);
     }
+    qemu_mutex_unlock(&guard->lock);
 }
 
 void virtio_mem_protect_update(VirtIOMEM *vmem)
@@ -261,12 +274,12 @@ VirtioMEMProtectionInfo *virtio_mem_protection_info(VirtIOMEM *vmem)
     info = g_new0(VirtioMEMProtectionInfo, 1);
     info->mode = vmem->protection.mode;
     info->action = vmem->protection.action;
-    WITH_QEMU_LOCK_GUARD(&vmem->protection.guard.lock) {
-        /* What is just being unplugged is guarded, and plugged. */
-        info->guarded = MIN(vmem->protection.guard.nb_blocks * vmem->block_size,
-                            unplugged);
-        info->extents = vmem->protection.guard.nb_extents;
-    }
+    virtio_mem_guard_lock(vmem);
+    /* What is just being unplugged is guarded, and plugged. */
+    info->guarded = MIN(vmem->protection.guard.nb_blocks * vmem->block_size,
+                        unplugged);
+    info->extents = vmem->protection.guard.nb_extents;
+    qemu_mutex_unlock(&vmem->protection.guard.lock);
     info->audited = unplugged - info->guarded;
     info->passes = qatomic_read(&vmem->protection.audit.nb_passes);
     virtio_mem_violations_fill_info(vmem, info);

@@ -29,7 +29,8 @@ static bool is_told(const VirtIOMEM *vmem)
 
 static void stop_cpu(CPUState *cpu, run_on_cpu_data data)
 {
-    cpu_stop_current();
+    cpu->stop = true;
+    cpu_exit(cpu);
 }
 
 void virtio_mem_violated(VirtIOMEM *vmem, MemoryDeviceViolationKind kind,
@@ -168,6 +169,7 @@ void virtio_mem_violations_begin(VirtIOMEM *vmem)
     violations->timer = timer_new_ms(QEMU_CLOCK_REALTIME,
                                      virtio_mem_violations_bh, vmem);
     memset(violations->untold, 0, sizeof(violations->untold));
+    violations->must_act = false;
     virtio_mem_violations_reset(vmem);
 }
 

@@ -56,7 +56,10 @@ MISTAKES = {
     "unplugged-protection": ("memdev=m0,unplugged-protection=maybe", "maybe"),
     "protection-action": ("memdev=m0,protection-action=maybe", "maybe"),
     "protection-interval": ("memdev=m0,protection-interval=9",
-                            "'protection-interval': 9 ms is less than 10 ms"),
+                            "'protection-interval': 9 ms is not from 10 ms"),
+    "protection-interval much": (
+        "memdev=m0,protection-interval=4294967295",
+        "'protection-interval': 4294967295 ms is not .* a day"),
 }
 
 

@@ -491,9 +491,8 @@ FAULTS = [
 
     # The protection of unplugged memory
     protection("guard", "nothing is guarded",
-               "guard->fd < 0 || guard->is_aside ||\n        guard->nb_extents",
-               "true || guard->fd < 0 || guard->is_aside ||\n"
-               "        guard->nb_extents", "caught"),
+               "} else if (guard_register(vmem, offset, size, &ioctls)) {",
+               "} else if (true) {", "caught"),
     protection("guard", "plugged blocks stay guarded",
                "    while (next_run(vmem, from, run.end, &part)) {\n"
                "        remove_run(vmem, &part);",
@@ -511,11 +510,12 @@ FAULTS = [
                "while (false) {", "caught"),
     protection("loan", "a page that was read may be written",
                "set_write_protection(vmem, page, true);", "", "was-read"),
-    protection("fault", "what a host reads is a violation", "if (!is_write &&",
-               "if (false &&", "host-may-read"),
+    protection("fault", "what a host reads is a violation",
+               "} else if (is_write ||", "} else if (true || is_write ||",
+               "host-may-read"),
     rogue("fault", "what a vCPU reads is no violation",
-          "!(cpu && qatomic_read(&vmem->protection.guard.forbids_reads))) {",
-          "true) {", "full"),
+          "(cpu && qatomic_read(&vmem->protection.guard.forbids_reads))",
+          "false", "full"),
     rogue("fault", "nobody knows which vCPU it was",
           "if (cpu->thread_id == thread_id &&",
           "if (false && cpu->thread_id == thread_id &&", "test_write"),
@@ -527,8 +527,7 @@ FAULTS = [
     protection("audit", "plugged blocks are looked through",
                "bitmap_clear(blocks, first, nb);", "", "not-looked-through"),
     protection("audit", "zeroes are a violation",
-               "vmem->protection.audit.kind == &punching ||", "true ||",
-               "memory-is-found"),
+               "!buffer_is_zero(", "buffer_is_zero(", "memory-is-found"),
     rogue("audit", "old kernels find nothing", "if (entries[i] >> 62 &&",
           "if (false &&", "old"),
     protection("violation", "each violation is told at once",

@@ -28,8 +28,9 @@
 
 typedef struct VirtIOMEM VirtIOMEM;
 
-/* The audit's interval, at least */
+/* The audit's interval */
 #define VIRTIO_MEM_MIN_INTERVAL_MS 10
+#define VIRTIO_MEM_MAX_INTERVAL_MS (24 * 60 * 60 * 1000)
 
 /* Pages that accesses to unplugged memory may hold at a time */
 #define VIRTIO_MEM_MAX_LOANS 64
@@ -57,7 +58,9 @@ typedef struct VirtIOMEMGuard {
     uint64_t nb_blocks;         /* registered.  lock */
     uint64_t nb_extents;        /* runs of them.  lock */
     uint64_t max_extents;       /* realized */
-    bool is_aside;              /* registers nothing.  BQL, to read atomic */
+    unsigned int nb_waiting;    /* for the lock.  Atomic */
+    bool is_aside;              /* registers nothing.  lock */
+    bool is_incomplete;         /* does not register all.  lock */
     bool forbids_reads;         /* atomic */
     VirtIOMEMLoans loans;
 } VirtIOMEMGuard;
@@ -66,8 +69,7 @@ typedef struct VirtIOMEMGuard {
 typedef struct VirtIOMEMFaults {
     GThread *thread;            /* realized */
     EventNotifier stop;
-    GArray *waiting;            /* struct uffd_msg: vCPUs that have to wait */
-    unsigned int tokens;        /* accesses of vCPUs that need not wait */
+    unsigned int tokens;        /* accesses of vCPUs that cost them no time */
     int64_t filled_ns;          /* when these were last added to */
 } VirtIOMEMFaults;
 
@@ -79,6 +81,7 @@ typedef struct VirtIOMEMAudit {
     QEMUBH *bh;                 /* asked for by the thread; realized */
     unsigned long *blocks;      /* one bit per block: unplugged.  lock */
     bool is_off;                /* looks at nothing.  lock */
+    bool forgives;              /* what it finds in this pass.  lock */
     bool stops;                 /* lock */
     const struct VirtIOMEMAuditKind *kind;  /* how it looks; realized */
     int fd;                     /* the pagemap, or -1.  lock */
@@ -145,6 +148,12 @@ void virtio_mem_unprotect(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 /* Protects what is unplugged, and nothing else. */
 void virtio_mem_protect_anew(VirtIOMEM *vmem);
 
+/*
+ * The same for blocks of a migration or snapshot, which may have left something
+ * in others: that is given back, and no violation.
+ */
+void virtio_mem_protect_loaded(VirtIOMEM *vmem);
+
 /* The machine runs, or stops; a migration begins, or may have ended. */
 void virtio_mem_protect_update(VirtIOMEM *vmem);
 
@@ -154,10 +163,13 @@ void virtio_mem_protect_driver_changed(VirtIOMEM *vmem, uint8_t status);
 /* What users get told; NULL when there is none */
 VirtioMEMProtectionInfo *virtio_mem_protection_info(VirtIOMEM *vmem);
 
-/* virtio-mem-guard.c: guard.lock held, but for the first two */
+/* virtio-mem-guard.c: guard.lock held, but for the first three */
 
 bool virtio_mem_guard_begin(VirtIOMEM *vmem, Error **errp);
 void virtio_mem_guard_end(VirtIOMEM *vmem);
+
+/* Takes guard.lock, with priority over the thread of virtio-mem-fault.c. */
+void virtio_mem_guard_lock(VirtIOMEM *vmem);
 
 /* Registers a range, as far as there may be more extents. */
 void virtio_mem_guard_add(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
@@ -168,6 +180,9 @@ void virtio_mem_guard_remove(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 /* Registers what is unplugged, and nothing else; long extents first. */
 void virtio_mem_guard_anew(VirtIOMEM *vmem);
 
+/* Whether it is time for virtio_mem_guard_anew(); without the lock, too */
+bool virtio_mem_guard_wants_more(const VirtIOMEM *vmem);
+
 bool virtio_mem_guard_has(const VirtIOMEM *vmem, uint64_t offset);
 
 /* virtio-mem-fault.c */
@@ -177,7 +192,7 @@ void virtio_mem_faults_end(VirtIOMEM *vmem);
 
 /* virtio-mem-loan.c: guard.lock held, but for the first two */
 
-void virtio_mem_loans_begin(VirtIOMEM *vmem);
+bool virtio_mem_loans_begin(VirtIOMEM *vmem, Error **errp);
 void virtio_mem_loans_end(VirtIOMEM *vmem);
 
 /* A page of zeroes that can be read, for good where that takes no memory */
@@ -185,9 +200,12 @@ void virtio_mem_lend_zeroes(VirtIOMEM *vmem, uint64_t offset);
 
 /*
  * A page for one access, which gets lost.  @is_there: it was lent to read, and
- * is to be written.
+ * is to be written.  Returns false if it was lent before.
  */
-void virtio_mem_lend(VirtIOMEM *vmem, uint64_t offset, bool is_there);
+bool virtio_mem_lend(VirtIOMEM *vmem, uint64_t offset, bool is_there);
+
+/* The same for an access to what is not guarded any more: for good */
+void virtio_mem_let_go_on(VirtIOMEM *vmem, uint64_t offset, bool is_there);
 
 /* Takes back what is due, and returns nanoseconds until there is more, or -1 */
 int64_t virtio_mem_end_loans(VirtIOMEM *vmem);

@@ -151,7 +151,6 @@ struct VirtIOMEM {
     VirtIOMEMJob job;
     int pagemap_fd;                     /* -1: none.  Realized */
     bool pagemap_was_tried;             /* to open.  Realized */
-    unsigned int nb_discards;           /* begun and ended.  Atomic */
     VirtIOMEMStream stream;
     bool loaded;                        /* since the last system reset */
 
@@ -372,13 +371,12 @@ uint64_t virtio_mem_empty_size(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 
 /**
  * virtio_mem_pagemap_scan:
- * Finds the first run of pages in use in [*offset, end), by a pagemap of the
- * caller's.  Pages of zeroes that are nobody's memory count @with_zeroes; huge
- * ones always do.  Returns 0 with the run, whose size is 0 if there is none, or
- * a negative error: Linux before 6.7 can't.
+ * Finds the first run of pages in [*offset, end), by a pagemap of the caller's;
+ * also those that are Linux's page of zeroes.  Returns 0 with the run, whose
+ * size is 0 if there is none, or a negative error: Linux before 6.7 can't.
  */
 int virtio_mem_pagemap_scan(VirtIOMEM *vmem, int fd, uint64_t *offset,
-                            uint64_t end, bool with_zeroes, uint64_t *size);
+                            uint64_t end, uint64_t *size);
 
 /* virtio-mem-blocks.c */
 
