@@ -20,6 +20,9 @@ from testvm.vm import WARNINGS
 pytestmark = pytest.mark.xdist_group("kdump")
 
 DISK = 4 * GIB
+
+# Seconds for an answer: to copy a GiB with KASAN takes minutes on an idle host.
+PATIENCE = 1200
 CMDLINE = "memhp_default_state=online_movable crashkernel=320M"
 # What is in the dump's kernel is no concern of the one that crashed.
 DUMP_CMDLINE = "console=ttyS0 panic=-1 panic_on_warn=1 nr_cpus=1"
@@ -37,7 +40,7 @@ def boot_to_crash(boot, disk, device):
     with open(disk, "xb") as file:
         file.truncate(DISK)
     vm = boot(device, cmdline=CMDLINE, files=[paths.KERNEL, paths.INITRD],
-              memory=GIB,
+              memory=GIB, timeout=PATIENCE,
               arguments=["-blockdev",
                          f"driver=file,node-name=disk,filename={disk}",
                          "-device", "virtio-blk-pci,drive=disk"])

@@ -30,7 +30,7 @@ def boot_protected(boot, mode, action="report", **arguments):
     vm.resize_exact(vm0=2 * PLUGGED)
     vm.resize_exact(vm0=PLUGGED)
     vm.guest.hold("data", 256 * MIB)
-    vm.start = vm.devices()["vm0"]["memaddr"]
+    vm.base = vm.devices()["vm0"]["memaddr"]
     return vm
 
 
@@ -66,7 +66,7 @@ def test_write(boot, mode, place):
     start, stride = PLACES[place]
     resident = vm.host_resident("vm0")
     assert violations(vm) == (0, 0, 0)
-    kept = vm.guest.use_physical(vm.start + start, stride, PAGES, pause_ms=200)
+    kept = vm.guest.use_physical(vm.base + start, stride, PAGES, pause_ms=200)
     assert kept == 0
     writes, reads, found = violations(vm)
     assert writes >= PAGES and found == 0
@@ -78,7 +78,7 @@ def test_write(boot, mode, place):
     assert event["qom-path"] == "/machine/peripheral/vm0"
     assert event["cpu-index"] in (0, 1)
     assert 0 <= event["memaddr"] - event["block"] < 2 * MIB
-    assert 0 <= event["memaddr"] - vm.start - start < PAGES * stride
+    assert 0 <= event["memaddr"] - vm.base - start < PAGES * stride
     check_end(vm, resident)
 
 
@@ -89,7 +89,7 @@ def test_audit(boot, host, kernel):
         host.begin("old")
     vm = boot_protected(boot, "audit")
     resident = vm.host_resident("vm0")
-    kept = vm.guest.use_physical(vm.start + UNPLUGGED, 2 * MIB, PAGES,
+    kept = vm.guest.use_physical(vm.base + UNPLUGGED, 2 * MIB, PAGES,
                                  pause_ms=1000)
     assert kept == 0
     writes, reads, found = violations(vm)
@@ -102,7 +102,7 @@ def test_off(boot):
     """Show that without protection such a guest has the memory."""
     vm = boot_protected(boot, "off")
     resident = vm.host_resident("vm0")
-    kept = vm.guest.use_physical(vm.start + UNPLUGGED, 2 * MIB, PAGES,
+    kept = vm.guest.use_physical(vm.base + UNPLUGGED, 2 * MIB, PAGES,
                                  pause_ms=200)
     assert kept == PAGES
     assert vm.host_resident("vm0") >= resident + PAGES * PAGE
@@ -115,7 +115,7 @@ def test_read(boot, mode):
     """Let a vCPU read zeroes, or tell of it, as the mode says."""
     vm = boot_protected(boot, mode)
     resident = vm.host_resident("vm0")
-    vm.guest.use_physical(vm.start + UNPLUGGED, 2 * MIB, PAGES, reads=True)
+    vm.guest.use_physical(vm.base + UNPLUGGED, 2 * MIB, PAGES, reads=True)
     writes, reads, found = violations(vm)
     assert writes == 0 and found == 0
     assert reads >= PAGES if mode == "full" else reads == 0
@@ -126,7 +126,7 @@ def test_pause(boot):
     """Stop the machine at the access, and let it go on when told to."""
     vm = boot_protected(boot, "write", "pause")
     resident = vm.host_resident("vm0")
-    vm.guest.begin_use_physical(vm.start + UNPLUGGED)
+    vm.guest.begin_use_physical(vm.base + UNPLUGGED)
     vm.wait_for("the stop", lambda: vm.events("STOP"))
     assert vm.qmp("query-status")["status"] == "paused"
     writes, reads, found = violations(vm)
@@ -136,11 +136,40 @@ def test_pause(boot):
     check_end(vm, resident)
 
 
+def check_protected(vm, base):
+    """Waits until the guard is back, and sees that it catches what it should."""
+    vm.wait_for("the guard",
+                lambda: protection(vm)["guarded"] == SIZE - PLUGGED)
+    before = violations(vm)[0]
+    assert not vm.guest.use_physical(base + UNPLUGGED, 2 * MIB, PAGES,
+                                     pause_ms=100)
+    assert violations(vm)[0] >= before + PAGES
+    vm.guest.verify("data")
+
+
+def test_snapshot(boot, tmp_path):
+    """Step aside for a snapshot of the running guest, and come back."""
+    vm = boot_protected(boot, "full")
+    vm.save(tmp_path / "guest", "background-snapshot")
+    check_protected(vm, vm.base)
+    there = boot.twin(vm)
+    there.restore(tmp_path / "guest")
+    check_protected(there, vm.base)
+
+
+def test_postcopy(boot):
+    """Begin on the target when all of its memory has come."""
+    vm = boot_protected(boot, "full")
+    there = boot.twin(vm)
+    vm.migrate_postcopy(there)
+    check_protected(there, vm.base)
+
+
 def test_storm(boot):
     """Bear a guest that never stops, without memory, and without many words."""
     vm = boot_protected(boot, "write")
     resident = vm.host_resident("vm0")
-    vm.guest.use_physical_later(vm.start + UNPLUGGED, PAGE, 8000)
+    vm.guest.use_physical_later(vm.base + UNPLUGGED, PAGE, 8000)
     vm.wait_for("the storm", lambda: violations(vm)[0] > 100)
     while not vm.guest.has_used_physical():
         assert vm.host_resident("vm0") <= resident + MIB
