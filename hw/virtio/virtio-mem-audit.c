@@ -31,10 +31,10 @@
 #include "trace.h"
 
 /*
- * How much is looked through while others may have to wait: some milliseconds
- * where a guest filled page tables by reading, else next to no time.
+ * How much is looked through while others may have to wait: 50 ms where a guest
+ * filled page tables by reading, which empties them, else next to no time.
  */
-#define PIECE_SIZE (2 * GiB)
+#define PIECE_SIZE (8 * GiB)
 #define SLOW_PIECE_SIZE (256 * MiB)
 
 /* A run of pages of a file is looked for no further than that. */
@@ -266,17 +266,15 @@ static void *audit_thread(void *opaque)
     rcu_register_thread();
     qemu_mutex_lock(&audit->lock);
     while (!audit->stops) {
-        if (!audit->is_off) {
+        qemu_cond_timedwait(&audit->wake, &audit->lock,
+                            vmem->protection.interval_ms);
+        if (audit_goes_on(audit)) {
             audit_open(audit);
             audit_pass(vmem);
         }
         /* What protection stepped aside for may be over. */
         if (audit->is_off || virtio_mem_guard_wants_more(vmem)) {
             qemu_bh_schedule(audit->bh);
-        }
-        if (!audit->stops) {
-            qemu_cond_timedwait(&audit->wake, &audit->lock,
-                                vmem->protection.interval_ms);
         }
     }
     qemu_mutex_unlock(&audit->lock);
