@@ -48,6 +48,9 @@ int do_cache(char **argv);	/* FILE */
 int do_kcore(char **argv);	/* PHYSICAL BYTES */
 int do_devmem(char **argv);	/* PHYSICAL */
 
+/* execute.c */
+int do_execute(char **argv);	/* PHYSICAL MS; the latter from write to call */
+
 /* spin.c */
 int do_spin(char **argv);	/* CPU */
 int do_spin_end(char **argv);	/* tells the work of each 10 ms, a line each */

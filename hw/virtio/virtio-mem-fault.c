@@ -6,6 +6,10 @@
  * thread that reads.  All else violates the protection, and gets a page that is
  * taken back at once (virtio-mem-loan.c).
  *
+ * KVM may leave it to a thread of the kernel to get a page that a vCPU lacks.
+ * Such a thread always wants to write, whatever the vCPU wants: there, what the
+ * page holds when it is taken back tells a write from a read.
+ *
  * A vCPU that goes on and on is slowed down, but never while it waits here: it
  * may keep the rest of QEMU.  For the same reason this thread takes no lock
  * that others hold for long, the BQL least of all.
@@ -82,23 +86,48 @@ static void add_tokens(VirtIOMEMFaults *faults)
     }
 }
 
+/* Returns whether an access is to cost vCPUs time. */
+static bool takes_token(VirtIOMEMFaults *faults)
+{
+    if (faults->tokens) {
+        faults->tokens--;
+        return false;
+    }
+    return true;
+}
+
 /* It comes back here until it has the page, but that is the same access. */
 static void handle_violation(VirtIOMEM *vmem, uint64_t offset, bool is_write,
                              bool is_there, CPUState *cpu)
 {
-    VirtIOMEMFaults *faults = &vmem->protection.faults;
-
     if (!virtio_mem_lend(vmem, offset, is_there)) {
         return;
     }
     virtio_mem_violated(vmem, is_write ? MEMORY_DEVICE_VIOLATION_KIND_WRITE
                                        : MEMORY_DEVICE_VIOLATION_KIND_READ,
                         offset, 1, cpu);
-    if (cpu && faults->tokens) {
-        faults->tokens--;
-    } else if (cpu) {
+    if (cpu && takes_token(&vmem->protection.faults)) {
         slow_down(cpu);
     }
+}
+
+/* For one of the vCPUs, whichever */
+static void handle_unclear(VirtIOMEM *vmem, uint64_t offset, bool is_there)
+{
+    CPUState *cpu;
+
+    if (virtio_mem_lend_unclear(vmem, offset, is_there) &&
+        takes_token(&vmem->protection.faults)) {
+        CPU_FOREACH(cpu) {
+            slow_down(cpu);
+        }
+    }
+}
+
+/* The kernel's own threads have other processes, or none. */
+static bool is_thread_of_qemu(uint32_t thread_id)
+{
+    return !tgkill(getpid(), thread_id, 0);
 }
 
 /* With guard.lock held, and as long as CPUs don't go away */
@@ -106,7 +135,8 @@ static void handle_page(VirtIOMEM *vmem, const struct uffd_msg *msg,
                         uint64_t offset)
 {
     uint64_t flags = msg->arg.pagefault.flags;
-    CPUState *cpu = cpu_of_thread(msg->arg.pagefault.feat.ptid);
+    uint32_t thread_id = msg->arg.pagefault.feat.ptid;
+    CPUState *cpu = cpu_of_thread(thread_id);
     bool is_there = flags & UFFD_PAGEFAULT_FLAG_WP;
     bool is_write = is_there || flags & UFFD_PAGEFAULT_FLAG_WRITE;
 
@@ -114,6 +144,8 @@ static void handle_page(VirtIOMEM *vmem, const struct uffd_msg *msg,
     if (!virtio_mem_guard_has(vmem, offset)) {
         /* It was plugged meanwhile, or Linux could not let it be. */
         virtio_mem_let_go_on(vmem, offset, is_there);
+    } else if (!cpu && is_write && !is_thread_of_qemu(thread_id)) {
+        handle_unclear(vmem, offset, is_there);
     } else if (is_write ||
                (cpu && qatomic_read(&vmem->protection.guard.forbids_reads))) {
         handle_violation(vmem, offset, is_write, is_there, cpu);

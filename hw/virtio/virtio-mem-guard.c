@@ -7,7 +7,8 @@
  * tables, so that memory that gets plugged again has huge pages as before.
  *
  * A process has a limited number of mappings, vm.max_map_count.  Extents beyond
- * the device's share of it are left to the audit, until there are fewer.
+ * a share of it, which all devices have together, are left to the audit, until
+ * there are fewer.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -31,6 +32,9 @@
  * many are the gaps between them.
  */
 #define SHARE_OF_MAPPINGS 4
+
+/* Each device may have so many, whatever others have. */
+#define FEW_EXTENTS 64
 
 /* What Linux has unless somebody changed it */
 #define DEFAULT_MAX_MAPPINGS 65530
@@ -124,11 +128,28 @@ static unsigned int count_runs(const VirtIOMEM *vmem, const Run *within)
     return nb;
 }
 
+/* Those of all devices: they have the mappings of one process.  Atomic */
+static uint64_t nb_extents_of_all;
+
+/* How many the device may have */
+static uint64_t allowed_extents(const VirtIOMEM *vmem)
+{
+    const VirtIOMEMGuard *guard = &vmem->protection.guard;
+    uint64_t others = qatomic_read(&nb_extents_of_all) - guard->nb_extents;
+
+    if (vmem->protection.max_extents) {
+        return guard->max_extents;
+    }
+    return MAX(guard->max_extents - MIN(guard->max_extents, others),
+               FEW_EXTENTS);
+}
+
 /* Makes all blocks of a run guarded, or none, in the map alone. */
 static void set_run(VirtIOMEM *vmem, const Run *run, bool guarded)
 {
     VirtIOMEMGuard *guard = &vmem->protection.guard;
     uint64_t nb = run->end - run->first;
+    uint64_t nb_before = guard->nb_extents;
 
     guard->nb_extents -= count_runs(vmem, run);
     guard->nb_blocks -= bitmap_count_one_with_offset(guard->blocks, run->first,
@@ -140,6 +161,7 @@ static void set_run(VirtIOMEM *vmem, const Run *run, bool guarded)
         bitmap_clear(guard->blocks, run->first, nb);
     }
     guard->nb_extents += count_runs(vmem, run);
+    qatomic_add(&nb_extents_of_all, guard->nb_extents - nb_before);
 }
 
 /* No loan outlives its guard: the block may be plugged from now on. */
@@ -182,7 +204,8 @@ void virtio_mem_guard_add(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
     if (guard->fd < 0 || guard->is_aside) {
         return;
     }
-    if (guard->nb_extents + 1 - count_runs(vmem, &run) > guard->max_extents) {
+    if (guard->nb_extents + 1 - count_runs(vmem, &run) >
+        allowed_extents(vmem)) {
         guard->is_incomplete = true;
     } else if (guard_register(vmem, offset, size, &ioctls)) {
         set_run(vmem, &run, true);
@@ -207,7 +230,7 @@ void virtio_mem_guard_remove(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
         remove_run(vmem, &part);
         from = part.end;
     }
-    if (guard->nb_extents > guard->max_extents) {
+    if (guard->nb_extents > allowed_extents(vmem)) {
         drop_shorter_side(vmem, &run);
     }
 }
@@ -225,7 +248,7 @@ bool virtio_mem_guard_wants_more(const VirtIOMEM *vmem)
     const VirtIOMEMGuard *guard = &vmem->protection.guard;
 
     return guard->is_aside || (guard->is_incomplete &&
-                               guard->nb_extents <= guard->max_extents / 2);
+                               guard->nb_extents <= allowed_extents(vmem) / 2);
 }
 
 /* All of the region */
@@ -235,15 +258,14 @@ static uint64_t shortest_extent(const VirtIOMEM *vmem)
 {
     uint64_t end = virtio_mem_region_size(vmem), offset = 0, size;
     uint64_t nb[64] = { };
-    uint64_t total = 0;
+    uint64_t total = 0, allowed = allowed_extents(vmem);
     int class = ARRAY_SIZE(nb);
 
     for (; (size = virtio_mem_blocks_next(&vmem->blocks, &offset, end, false));
          offset += size) {
         nb[63 - clz64(size)]++;
     }
-    while (class &&
-           total + nb[class - 1] <= vmem->protection.guard.max_extents) {
+    while (class && total + nb[class - 1] <= allowed) {
         total += nb[--class];
     }
     return class < ARRAY_SIZE(nb) ? BIT_ULL(class) : UINT64_MAX;

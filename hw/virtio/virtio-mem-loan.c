@@ -15,7 +15,10 @@
 #include "qemu/osdep.h"
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include "qemu/atomic.h"
+#include "qemu/cutils.h"
 #include "qemu/timer.h"
+#include "qemu/units.h"
 #include "qemu/userfaultfd.h"
 #include "qapi/error.h"
 #include "exec/cpu-common.h"
@@ -100,22 +103,62 @@ static VirtIOMEMLoan *nth_loan(VirtIOMEMLoans *loans, unsigned int n)
     return &loans->ring[(loans->first + n) % VIRTIO_MEM_MAX_LOANS];
 }
 
+/*
+ * A page that is gone must not be waited for in here.  Linux lets nobody wait
+ * who reads the memory of a process by its file: that fails at once.
+ */
+static bool holds_data(VirtIOMEM *vmem, uint64_t page)
+{
+    char buf[4 * KiB];
+    ssize_t size;
+
+    for (uint64_t i = 0; i < page_size(vmem); i += sizeof(buf)) {
+        size = pread(vmem->protection.guard.loans.mem_fd, buf, sizeof(buf),
+                     page_addr(vmem, page + i));
+        if (size == sizeof(buf) && !buffer_is_zero(buf, sizeof(buf))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Without a way to look into the page it counts as written. */
+static void judge(VirtIOMEM *vmem, uint64_t page)
+{
+    VirtIOMEMGuard *guard = &vmem->protection.guard;
+
+    if (guard->loans.mem_fd < 0 || holds_data(vmem, page)) {
+        virtio_mem_violated(vmem, MEMORY_DEVICE_VIOLATION_KIND_WRITE, page, 1,
+                            NULL);
+    } else if (qatomic_read(&guard->forbids_reads)) {
+        virtio_mem_violated(vmem, MEMORY_DEVICE_VIOLATION_KIND_READ, page, 1,
+                            NULL);
+    }
+}
+
 static void end_first(VirtIOMEM *vmem)
 {
     VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
+    VirtIOMEMLoan loan = *nth_loan(loans, 0);
 
-    virtio_mem_discard(vmem, nth_loan(loans, 0)->offset, page_size(vmem));
+    if (loan.is_unclear) {
+        judge(vmem, loan.offset);
+    }
+    virtio_mem_discard(vmem, loan.offset, page_size(vmem));
     loans->first++;
     loans->nb--;
 }
 
-static void add_loan(VirtIOMEM *vmem, uint64_t page)
+static void add_loan(VirtIOMEM *vmem, uint64_t page, bool is_unclear)
 {
     VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
     int64_t end_ns = get_clock() + LOAN_NS;
     unsigned int n;
 
-    *nth_loan(loans, loans->nb++) = (VirtIOMEMLoan) { .offset = page };
+    *nth_loan(loans, loans->nb++) = (VirtIOMEMLoan) {
+        .offset = page,
+        .is_unclear = is_unclear,
+    };
     /* To fill a large page takes longer than that. */
     for (n = has_small_pages(vmem) ? loans->nb - 1 : 0; n < loans->nb; n++) {
         nth_loan(loans, n)->end_ns = end_ns;
@@ -192,7 +235,8 @@ static void give_up(VirtIOMEM *vmem, uint64_t page)
                             vmem->block_size);
 }
 
-bool virtio_mem_lend(VirtIOMEM *vmem, uint64_t offset, bool is_there)
+static bool lend(VirtIOMEM *vmem, uint64_t offset, bool is_there,
+                 bool is_unclear)
 {
     VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
     uint64_t page = QEMU_ALIGN_DOWN(offset, page_size(vmem));
@@ -204,13 +248,23 @@ bool virtio_mem_lend(VirtIOMEM *vmem, uint64_t offset, bool is_there)
     }
     ret = open_page(vmem, page, is_there);
     if (!ret && is_new) {
-        add_loan(vmem, page);
+        add_loan(vmem, page, is_unclear);
     }
     if (!is_settled(ret)) {
         give_up(vmem, page);
     }
     wake(vmem, page);
     return is_new;
+}
+
+bool virtio_mem_lend(VirtIOMEM *vmem, uint64_t offset, bool is_there)
+{
+    return lend(vmem, offset, is_there, false);
+}
+
+bool virtio_mem_lend_unclear(VirtIOMEM *vmem, uint64_t offset, bool is_there)
+{
+    return lend(vmem, offset, is_there, true);
 }
 
 void virtio_mem_let_go_on(VirtIOMEM *vmem, uint64_t offset, bool is_there)
@@ -242,13 +296,10 @@ void virtio_mem_lend_zeroes(VirtIOMEM *vmem, uint64_t offset)
     wake(vmem, page);
 }
 
-bool virtio_mem_loans_begin(VirtIOMEM *vmem, Error **errp)
+static bool zeroes_begin(VirtIOMEM *vmem, Error **errp)
 {
     VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
 
-    *loans = (VirtIOMEMLoans) {
-        .max = has_small_pages(vmem) ? VIRTIO_MEM_MAX_LOANS : MAX_LARGE_LOANS,
-    };
     if (has_small_pages(vmem)) {
         return true;
     }
@@ -262,6 +313,20 @@ bool virtio_mem_loans_begin(VirtIOMEM *vmem, Error **errp)
     return true;
 }
 
+bool virtio_mem_loans_begin(VirtIOMEM *vmem, Error **errp)
+{
+    VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
+
+    *loans = (VirtIOMEMLoans) {
+        .max = has_small_pages(vmem) ? VIRTIO_MEM_MAX_LOANS : MAX_LARGE_LOANS,
+    };
+    if (!zeroes_begin(vmem, errp)) {
+        return false;
+    }
+    loans->mem_fd = qemu_open("/proc/self/mem", O_RDONLY, NULL);
+    return true;
+}
+
 void virtio_mem_loans_end(VirtIOMEM *vmem)
 {
     VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
@@ -270,5 +335,8 @@ void virtio_mem_loans_end(VirtIOMEM *vmem)
     if (loans->zeroes) {
         munmap(loans->zeroes, page_size(vmem));
         loans->zeroes = NULL;
+    }
+    if (loans->mem_fd >= 0) {
+        close(loans->mem_fd);
     }
 }

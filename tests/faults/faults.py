@@ -499,7 +499,7 @@ FAULTS = [
                "    while (false) {\n        remove_run(vmem, &part);",
                "follows-requests"),
     protection("guard", "there may be any number of extents",
-               "if (guard->nb_extents > guard->max_extents) {", "if (false) {",
+               "if (guard->nb_extents > allowed_extents(vmem)) {", "if (false) {",
                "extents-beyond"),
     protection("guard", "the longer side of a hole is dropped",
                "run_size(vmem, &below) < run_size(vmem, &above)",

@@ -17,9 +17,12 @@ UNPLUGGED = PLUGGED + 512 * MIB
 # What rogue uses, as (start in the region, bytes from one page to the next)
 PLACES = {
     "just-unplugged": (UNPLUGGED, 2 * MIB),
-    "never-plugged": (SIZE - GIB, PAGE),
+    "not-usable": (SIZE - GIB, PAGE),
     "the-last": (SIZE - PAGES * PAGE, PAGE),
 }
+
+# The block that two CPUs race for is the second one.
+RACE_ROUNDS = 10000
 
 
 def boot_protected(boot, mode, action="report", **arguments):
@@ -30,6 +33,14 @@ def boot_protected(boot, mode, action="report", **arguments):
     vm.resize_exact(vm0=2 * PLUGGED)
     vm.resize_exact(vm0=PLUGGED)
     vm.guest.hold("data", 256 * MIB)
+    vm.base = vm.devices()["vm0"]["memaddr"]
+    return vm
+
+
+def boot_empty(boot, mode, **arguments):
+    """A guest that plugged nothing yet."""
+    vm = boot(Device("vm0", SIZE, options={
+        "unplugged-protection": mode, "protection-interval": 50}), **arguments)
     vm.base = vm.devices()["vm0"]["memaddr"]
     return vm
 
@@ -120,6 +131,98 @@ def test_read(boot, mode):
     assert writes == 0 and found == 0
     assert reads >= PAGES if mode == "full" else reads == 0
     check_end(vm, resident)
+
+
+@pytest.mark.parametrize("mode", ["write", "full"])
+def test_first(boot, mode):
+    """Catch what begins at the region's first byte when nothing is plugged."""
+    vm = boot_empty(boot, mode)
+    assert not vm.guest.use_physical(vm.base, PAGE, PAGES, pause_ms=100)
+    assert violations(vm)[0] >= PAGES
+    vm.wait_for("the host's memory", lambda: vm.host_resident("vm0") == 0)
+    vm.resize_exact(vm0=GIB)
+
+
+@pytest.mark.parametrize("mode", ["off", "audit", "write", "full"])
+def test_execute(boot, mode):
+    """Let no code last, and call what a vCPU fetches a read."""
+    vm = boot_protected(boot, mode)
+    resident = vm.host_resident("vm0")
+    done = vm.guest.execute_physical(vm.base + UNPLUGGED, pause_ms=1000)
+    assert done == (mode == "off")
+    if mode != "off":
+        writes, reads, found = violations(vm)
+        assert bool(writes) == (mode in ("write", "full"))
+        assert bool(reads) == (mode == "full")
+        assert bool(found) == (mode == "audit")
+        check_end(vm, resident)
+
+
+def with_disk(path):
+    """QEMU's arguments for a disk that is full of a value."""
+    path.write_bytes(b"\x42" * MIB)
+    return ["-blockdev", f"driver=file,node-name=disk,filename={path}",
+            "-device", "virtio-blk-pci,drive=disk"]
+
+
+@pytest.mark.parametrize("mode", ["off", "audit", "write", "full"])
+def test_dma(boot, mode, tmp_path):
+    """Catch what a disk writes, and tell that it was no vCPU."""
+    vm = boot_empty(boot, mode, arguments=with_disk(tmp_path / "disk"))
+    vm.guest.load_kernels_own("virtio_blk")
+    # Linux knows all pages of a memory block of which a part is plugged.
+    vm.resize_exact(vm0=64 * MIB)
+    resident = vm.host_resident("vm0")
+    vm.guest.fetch_physical("/dev/vda", vm.base + 96 * MIB, PAGES)
+    if mode == "off":
+        assert vm.host_resident("vm0") >= resident + PAGES * PAGE
+        return
+    kind = "found" if mode == "audit" else "write"
+    vm.wait_for("all to be told", lambda: told(vm, kind) >= PAGES)
+    assert "cpu-index" not in vm.events(EVENT)[0]["data"]
+    vm.wait_for("the host's memory",
+                lambda: vm.host_resident("vm0") <= resident)
+    vm.resize_exact(vm0=GIB)
+
+
+@pytest.mark.parametrize("mode,page", [("write", 0), ("full", 511)])
+def test_race(boot, mode, page):
+    """Unplug without a moment in which another CPU could keep a page."""
+    # One that runs each CPU in a thread of its own; the second one comes late,
+    # as Linux must not replace instructions that it runs (see testvm/vm.py).
+    vm = boot(Device("vm0", SIZE, block_size=2 * MIB, requested_size=64 * MIB,
+                     options={"unplugged-protection": mode,
+                              "protection-interval": 10}),
+              driver=None, accel="tcg,thread=multi", cmdline="maxcpus=1")
+    vm.guest.write("/sys/devices/system/cpu/cpu1/online", "1")
+    assert vm.guest.race(RACE_ROUNDS, page) == {
+        "ran": RACE_ROUNDS, "stale": 0, "refused": 0, "damaged": 0}
+    writes, _, found = violations(vm)
+    # In most rounds it wrote in time.
+    assert writes > RACE_ROUNDS / 2 and found == 0
+    vm.wait_for("the host's memory",
+                lambda: vm.host_resident("vm0") <= 4 * MIB)
+
+
+def test_discard(boot):
+    """Let nothing last, and tell nobody."""
+    vm = boot_protected(boot, "write", "discard")
+    resident = vm.host_resident("vm0")
+    assert not vm.guest.use_physical(vm.base + UNPLUGGED, 2 * MIB, PAGES,
+                                     pause_ms=100)
+    assert violations(vm)[0] >= PAGES
+    check_end(vm, resident)
+    assert not vm.events(EVENT)
+
+
+def test_shutdown(boot):
+    """End the machine, and say why."""
+    vm = boot_protected(boot, "write", "shutdown", arguments=["-no-shutdown"])
+    vm.guest.begin_use_physical(vm.base + UNPLUGGED)
+    vm.wait_for("the end", lambda: vm.events("SHUTDOWN"))
+    assert vm.events("SHUTDOWN")[0]["data"]["reason"] == "host-error"
+    assert vm.events(EVENT)[0]["data"]["action"] == "shutdown"
+    boot.end(vm)
 
 
 def test_pause(boot):

@@ -6,6 +6,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/uio.h>
 #include "libqtest.h"
 #include "qobject/qdict.h"
 #include "qemu/module.h"
@@ -219,6 +220,55 @@ static void test_stopped(QVirtioMem *mem, const void *row)
     g_assert_cmphex(told(mem, "guarded"), ==, REGION - BLOCK);
 }
 
+/* Where QEMU has a page of a block */
+static uint64_t host_address(QVirtioMem *mem, int64_t index, uint64_t offset)
+{
+    g_autofree char *text = qtest_hmp(qvirtio_mem_qts(mem),
+                                      "gpa2hva 0x%" PRIx64,
+                                      block_addr(mem, index) + offset);
+    const char *words = strstr(text, " is 0x");
+
+    g_assert_nonnull(words);
+    return g_ascii_strtoull(words + strlen(" is "), NULL, 16);
+}
+
+/* Writes as one who is no thread of QEMU, like those of KVM. */
+static void write_from_outside(QVirtioMem *mem, int64_t index, uint64_t offset,
+                               uint64_t value)
+{
+    uint64_t addr = host_address(mem, index, offset);
+    struct iovec from = { &value, sizeof(value) };
+    struct iovec to = { (void *)(uintptr_t)addr, sizeof(value) };
+
+    g_assert_cmpint(process_vm_writev(qtest_pid(qvirtio_mem_qts(mem)), &from, 1,
+                                      &to, 1, 0), ==, sizeof(value));
+}
+
+/*
+ * This test checks that what a thread of the kernel does for a vCPU is a write
+ * when it leaves something, and only then: KVM's always fetches pages to write.
+ */
+static void test_outside(QVirtioMem *mem, const void *row)
+{
+    uint64_t reads = g_str_equal(row, "full");
+
+    write_from_outside(mem, 4, PAGE, 0);
+    wait_nothing_resident(mem);
+    g_assert_cmpint(told(mem, "writes"), ==, 0);
+    g_assert_cmpint(!told(mem, "reads"), ==, !reads);
+    g_assert_cmpint(told(mem, "found"), ==, 0);
+    /* A page that QEMU read before, too */
+    assert_zero(mem, 5);
+    write_from_outside(mem, 5, 0, 0);
+    wait_nothing_resident(mem);
+    g_assert_cmpint(told(mem, "writes"), ==, 0);
+    write_from_outside(mem, 6, BLOCK - 8, 1);
+    wait_nothing_resident(mem);
+    g_assert_cmpint(told(mem, "writes"), >=, 1);
+    g_assert_cmphex(told(mem, "last-address"), ==, block_addr(mem, 7) - PAGE);
+    assert_zero(mem, 6);
+}
+
 /* This test checks that a storm takes no memory, and few events. */
 static void test_storm(QVirtioMem *mem, const void *row)
 {
@@ -393,6 +443,12 @@ static const Case cases[] = {
     { "all-ends-are-protected", test_ends, WRITE },
     { "resets-protect", test_resets, WRITE },
     { "a-stop-leaves-it-protected", test_stopped, WRITE },
+    { "a-write-of-the-kernel-is-known-by-its-traces", test_outside, WRITE, NULL,
+      "write" },
+    { "a-read-of-the-kernel-is-one-in-full", test_outside, FULL, NULL,
+      "full" },
+    { "a-write-of-the-kernel-to-memfd", test_outside, MEMFD_DEVICE WRITE, MEMFD,
+      "write" },
     { "a-storm-gains-nothing", test_storm, WRITE },
     { "extents-beyond-the-limit-are-looked-through", test_max_extents,
       WRITE ",protection-max-extents=2" },

@@ -184,6 +184,36 @@ class Guest:
         self.command("unload", "rogue")
         return kept
 
+    def execute_physical(self, address, pause_ms=0):
+        """
+        Writes code to a page of physical memory, and executes it after a pause;
+        returns whether it was still there.
+        """
+        self.command("load", f"{TESTS_DIR}/window.ko")
+        done = self.command("execute", hex(address), pause_ms)
+        self.command("unload", "window")
+        return done == "1"
+
+    def fetch_physical(self, disk, start, count=1):
+        """Has a disk write its first pages to physical memory."""
+        self.command("load", f"{TESTS_DIR}/fetch.ko",
+                     f"disk={disk} start={start} count={count}")
+        self.command("unload", "fetch")
+
+    def race(self, rounds, page=0):
+        """
+        Plugs and unplugs a block of the only device, which must have no driver,
+        while another CPU writes to a page of it.  Returns numbers: of rounds
+        that it "ran", of those with "stale" contents, of "refused" requests,
+        and of words next to the block that were "damaged".
+        """
+        self.command("load", f"{TESTS_DIR}/racer.ko",
+                     f"rounds={rounds} page={page}")
+        found = {name: int(self.read(f"/sys/module/racer/parameters/{name}"))
+                 for name in ("ran", "stale", "refused", "damaged")}
+        self.command("unload", "racer")
+        return found
+
     def unload(self):
         self.command("unload", "virtio_mem")
 

@@ -39,6 +39,7 @@ typedef struct VirtIOMEM VirtIOMEM;
 typedef struct VirtIOMEMLoan {
     uint64_t offset;            /* bytes in the region */
     int64_t end_ns;             /* of get_clock() */
+    bool is_unclear;            /* read or written, by nobody knows whom */
 } VirtIOMEMLoan;
 
 /* The oldest first.  guard.lock */
@@ -48,6 +49,7 @@ typedef struct VirtIOMEMLoans {
     unsigned int nb;
     unsigned int max;           /* fewer where pages are large */
     void *zeroes;               /* a page, where the kernel can't make one */
+    int mem_fd;                 /* the memory of this process, or -1 */
 } VirtIOMEMLoans;
 
 /* What is registered with userfaultfd */
@@ -203,6 +205,9 @@ void virtio_mem_lend_zeroes(VirtIOMEM *vmem, uint64_t offset);
  * is to be written.  Returns false if it was lent before.
  */
 bool virtio_mem_lend(VirtIOMEM *vmem, uint64_t offset, bool is_there);
+
+/* The same where nobody knows what for: what the page holds in the end tells */
+bool virtio_mem_lend_unclear(VirtIOMEM *vmem, uint64_t offset, bool is_there);
 
 /* The same for an access to what is not guarded any more: for good */
 void virtio_mem_let_go_on(VirtIOMEM *vmem, uint64_t offset, bool is_there);
