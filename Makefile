@@ -45,6 +45,7 @@ QEMU_TREE    := $(B)/qemu-src
 QEMU_BUILD   := $(B)/qemu
 QEMU         := $(QEMU_BUILD)/qemu-system-x86_64
 COV_BUILD    := $(B)/qemu-coverage
+ASAN_BUILD   := $(B)/qemu-asan
 MUTATE_TREE  := $(B)/qemu-mutate-src
 MUTATE_BUILD := $(B)/qemu-mutate
 STOCK_TREE   := $(B)/qemu-stock-src
@@ -86,7 +87,7 @@ PKG_COVERAGE := gcovr
 PKG_FUZZ     := clang libclang-rt-dev llvm
 PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich makedumpfile \
                 python3-pyelftools qemu-system-x86 perl git flex bison bc \
-                mmdebstrap e2fsprogs
+                mmdebstrap e2fsprogs strace util-linux
 
 export PYTHONPATH := $(CURDIR)/$(QEMU_TREE)/python:$(CURDIR)/tools
 
@@ -367,6 +368,23 @@ coverage: qemu qemu-stock guest linux-src deb $(COV_BUILD)/build.ninja | $(STAMP
 	@$(PYENV) tools/ninja-build 'QEMU for coverage' $(B)/qemu-coverage.log $(COV_BUILD) \
 		-j $(JOBS) $(TEST_PROGRAMS) storage-daemon/qemu-storage-daemon
 	@tools/coverage $(COV_BUILD) $(TESTS)
+
+$(ASAN_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) \
+		$(STAMP)/value-QEMU_OPTIONS | $(STAMP)/packages-qemu
+	@echo 'configuring QEMU with sanitizers ...'
+	@$(call configure,$(QEMU_TREE),$(ASAN_BUILD),$(GCC),$(QEMU_OPTIONS) \
+		--enable-asan --enable-ubsan)
+	@$(call link-firmware,$(ASAN_BUILD))
+	@touch $@
+
+.PHONY: check-asan
+check-asan: qemu $(ASAN_BUILD)/build.ninja | $(STAMP)/packages-check ## the tests of the device without a guest, with AddressSanitizer and UBSan
+	@$(PYENV) tools/ninja-build 'QEMU with sanitizers' $(B)/qemu-asan.log $(ASAN_BUILD) \
+		-j $(JOBS) $(TEST_PROGRAMS) storage-daemon/qemu-storage-daemon
+	@QEMU_BUILD=$(ASAN_BUILD) UBSAN_OPTIONS=halt_on_error=1 \
+		LSAN_OPTIONS=suppressions=$(CURDIR)/tools/fuzz-known-leaks \
+		$(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) \
+		tests/qtest/test_qtest.py -k 'test_qtest'
 
 $(MUTATE_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) $(STAMP)/value-QEMU_OPTIONS
 	@echo 'configuring QEMU for faults ...'

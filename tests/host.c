@@ -15,8 +15,8 @@
  *   no-thread     lets QEMU begin no thread
  *   no-userfaultfd  keeps userfaultfd for root, which QEMU is not
  *
- * and a symbolic link "hpage_pmd_size" takes the place of the kernel's file of
- * this name, also when it leads nowhere.
+ * and symbolic links "hpage_pmd_size" and "max_map_count" take the place of the
+ * kernel's files of these names, also when they lead nowhere.
  */
 
 #define _GNU_SOURCE
@@ -124,12 +124,19 @@ long syscall(long number, ...)
 	return real(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 }
 
+static bool is_replaced(const char *name)
+{
+	struct stat stat;
+
+	return (!strcmp(name, "hpage_pmd_size") ||
+		!strcmp(name, "max_map_count")) && !lstat(path_of(name), &stat);
+}
+
 /* What GLib reads files with */
 int open64(const char *path, int flags, ...)
 {
 	int (*real)(const char *, int, ...) = dlsym(RTLD_NEXT, "open64");
 	const char *name = strrchr(path, '/');
-	struct stat stat;
 	va_list args;
 	mode_t mode;
 
@@ -140,8 +147,7 @@ int open64(const char *path, int flags, ...)
 		errno = EACCES;
 		return -1;
 	}
-	if (name && !strcmp(name, "/hpage_pmd_size") &&
-	    !lstat(path_of(name + 1), &stat))
+	if (name && is_replaced(name + 1))
 		path = path_of(name + 1);
 	return real(path, flags, mode);
 }

@@ -21,10 +21,17 @@ class Host:
 
     def tells_huge_page_size(self, text):
         """Bytes, as the kernel would write them; None: it has no such file."""
-        file = self._directory / "hpage_pmd_size"
-        file.symlink_to("text")
+        self._replace("hpage_pmd_size", text)
+
+    def allows_mappings(self, count):
+        """How many mappings a process may have"""
+        self._replace("max_map_count", str(count))
+
+    def _replace(self, name, text):
+        file = self._directory / name
+        file.symlink_to(f"{name}.text")
         if text is not None:
-            (self._directory / "text").write_text(text)
+            file.write_text(text)
 
     def says(self, name):
         return (self._directory / name).exists()

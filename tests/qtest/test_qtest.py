@@ -7,6 +7,7 @@ file.  QEMU_BUILD in the environment names another build directory of QEMU.
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,12 @@ QEMU = BUILD / "qemu-system-x86_64"
 CASE_TIMEOUT_S = 300
 
 
-def qos_test(*args):
+def qos_test(*args, qemu=QEMU, prefix=()):
     """What qos-test says when called with these arguments, and its status."""
-    return subprocess.run([QOS_TEST, *args], text=True, check=False,
+    return subprocess.run([*prefix, QOS_TEST, *args], text=True, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           stdin=subprocess.DEVNULL, timeout=CASE_TIMEOUT_S,
-                          env={**os.environ, "QTEST_QEMU_BINARY": str(QEMU)})
+                          env={**os.environ, "QTEST_QEMU_BINARY": str(qemu)})
 
 
 def list_cases():
@@ -54,9 +55,9 @@ def case(name):
     return path
 
 
-def check_case(path):
+def check_case(path, **how):
     """That the case is the only one that ran shows in the list of verdicts."""
-    result = qos_test("-p", path)
+    result = qos_test("-p", path, **how)
     verdicts = [line for line in result.stdout.splitlines()
                 if line.startswith(("ok ", "not ok "))]
     passed = result.returncode == 0 and verdicts == [f"ok 1 {path}"]
@@ -117,7 +118,68 @@ def test_host_without_threads(name, host):
     check_case(case(name))
 
 
+@pytest.mark.parametrize("name,extents", [
+    ("mappings-are-shared", 100), ("mappings-are-shared-with-others", 99)])
+def test_few_mappings(name, extents, host, monkeypatch):
+    """Take a quarter of the mappings that a process has, all devices."""
+    host.allows_mappings(400)
+    monkeypatch.setenv("TEST_MAX_EXTENTS", str(extents))
+    check_case(case(name))
+
+
 @pytest.mark.skipif(LINUX < (6, 7), reason="needs PAGEMAP_SCAN of Linux 6.7")
 def test_host_is_not_asked(host):
     """Pass by large ranges that are empty, even if the host takes none back."""
     check_case(case("unplug-asks-no-host-for-what-is-empty"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can stop being root")
+@pytest.mark.skipif(not os.path.exists("/dev/userfaultfd"),
+                    reason="needs /dev/userfaultfd of Linux 6.1")
+@pytest.mark.parametrize("name", [
+    "a-write-is-caught", "memory-is-found", "a-write-of-the-kernel-to-memfd",
+    "a-write-of-the-kernel-is-known-by-its-traces"])
+def test_unprivileged(name, tmp_path):
+    """Protect as a user whom /dev/userfaultfd lets in, and nothing else."""
+    # A device file that nobody else sees.  The build may be out of reach.
+    device = tmp_path / "userfaultfd"
+    os.mknod(device, 0o020666, os.stat("/dev/userfaultfd").st_rdev)
+    device.chmod(0o666)
+    check_case(case(name), prefix=[
+        "unshare", "--mount", "sh", "-c",
+        f'mount --bind {device} /dev/userfaultfd && exec setpriv --reuid 65534 '
+        '--regid 65534 --clear-groups --inh-caps=-all,+dac_read_search '
+        '--ambient-caps=+dac_read_search "$0" "$@"'])
+
+
+# strace prints the ioctl() of PAGEMAP_SCAN by its number.
+SYSTEM_CALLS = {"UFFDIO_REGISTER": "register", "UFFDIO_UNREGISTER": "unregister",
+                "0x66, 0x10,": "scan", "MADV_DONTNEED": "discard"}
+
+
+@pytest.mark.skipif(LINUX < (6, 7), reason="needs PAGEMAP_SCAN of Linux 6.7")
+@pytest.mark.parametrize("mode,plug,unplug", [
+    ("audit", [], ["scan"]),
+    ("write", ["unregister"], ["register", "scan"]),
+    ("full", ["unregister"], ["register", "scan"])])
+def test_system_calls(mode, plug, unplug, tmp_path):
+    """Plug and unplug 128 MiB with no more system calls than documented."""
+    trace = tmp_path / "trace"
+    qemu = tmp_path / QEMU.name
+    qemu.write_text("#!/bin/sh\nexec strace -D -f -e trace=ioctl,madvise "
+                    f'-o {trace} {QEMU} "$@"\n')
+    qemu.chmod(0o755)
+    check_case(case(f"few-system-calls-in-{mode}"), qemu=qemu)
+    # strace outlives QEMU, for as long as it takes to write the last lines.
+    main = trace.read_text().split()[0]
+    deadline = time.monotonic() + CASE_TIMEOUT_S
+    while f"{main} +++ " not in trace.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    lines = trace.read_text().splitlines()
+    calls = [name for line in lines for words, name in SYSTEM_CALLS.items()
+             if words in line and line.startswith(main)]
+    # The first round opens the pagemap, too, and the end of the machine follows.
+    expected = 3 * (plug + unplug)
+    found = [calls[i:i + len(expected)] for i in range(len(calls))]
+    assert expected in found, calls

@@ -317,6 +317,30 @@ static void test_max_extents(QVirtioMem *mem, const void *row)
     assert_violations(mem, 1, 1);
 }
 
+/*
+ * This test checks that there are no more extents than the host's mappings
+ * allow for all devices; tests/host.c makes these few.
+ */
+static void test_few_mappings(QVirtioMem *mem, const void *row)
+{
+    const char *limit = g_getenv("TEST_MAX_EXTENTS");
+    uint64_t nb = REGION_NB / 2;
+    uint64_t block;
+
+    if (limit) {
+        nb = g_ascii_strtoull(limit, NULL, 10);
+    }
+    set_requested(mem, REGION);
+    for (block = 0; block < REGION_NB; block += 2) {
+        assert_ack(plug(mem, block, 1));
+    }
+    g_assert_cmpint(told(mem, "extents"), ==, nb);
+    g_assert_cmphex(told(mem, "guarded"), ==, nb * BLOCK);
+    g_assert_cmphex(told(mem, "audited"), ==, REGION / 2 - nb * BLOCK);
+    assert_ack(unplug_all(mem));
+    g_assert_cmpint(told(mem, "extents"), ==, 1);
+}
+
 /* audit */
 
 /*
@@ -400,6 +424,21 @@ static void test_info(QVirtioMem *mem, const void *row)
                                   "0 pages found\r\n"));
 }
 
+/*
+ * This test is about system calls, which test_qtest.py counts: four times, 64
+ * blocks are plugged and unplugged that nobody touches.
+ */
+static void test_requests(QVirtioMem *mem, const void *row)
+{
+    int i;
+
+    set_requested(mem, REGION);
+    for (i = 0; i < 4; i++) {
+        assert_ack(plug(mem, 64, 64));
+        assert_ack(unplug(mem, 64, 64));
+    }
+}
+
 /* This test checks that a device without protection tells nothing of it. */
 static void test_off(QVirtioMem *mem, const void *row)
 {
@@ -423,6 +462,9 @@ static void test_fixed(QVirtioMem *mem, const void *row)
         VMEM_PATH));
 }
 
+#define SANDBOX \
+    "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny," \
+    "resourcecontrol=deny"
 #define MEMFD_DEVICE "memdev=memfd0,"
 #define MEMFD \
     "-object memory-backend-memfd,id=memfd0,size=1G,share=on"
@@ -452,6 +494,11 @@ static const Case cases[] = {
     { "a-storm-gains-nothing", test_storm, WRITE },
     { "extents-beyond-the-limit-are-looked-through", test_max_extents,
       WRITE ",protection-max-extents=2" },
+    { "mappings-are-shared", test_few_mappings, WRITE },
+    { "mappings-are-shared-with-others", test_few_mappings, WRITE,
+      "-object memory-backend-ram,id=mem1,size=1G "
+      "-device virtio-mem-pci,id=vmem1,addr=05.0,memdev=mem1,block-size=2M,"
+      "unplugged-protection=write" },
     { "memory-is-found", test_audit, AUDIT },
     { "memory-is-found-in-memfd", test_audit, MEMFD_DEVICE AUDIT, MEMFD },
     { "discard-is-silent", test_discard, WRITE ",protection-action=discard" },
@@ -459,6 +506,11 @@ static const Case cases[] = {
     { "shutdown-ends-the-machine", test_shutdown,
       WRITE ",protection-action=shutdown", "-no-shutdown" },
     { "the-monitor-tells-of-protection", test_info, WRITE },
+    { "few-system-calls-in-audit", test_requests, AUDIT },
+    { "few-system-calls-in-write", test_requests, WRITE },
+    { "few-system-calls-in-full", test_requests, FULL },
+    { "a-write-is-caught-in-a-sandbox", test_write, WRITE, SANDBOX },
+    { "memory-is-found-in-a-sandbox", test_audit, AUDIT, SANDBOX },
     { "no-protection-is-not-told", test_off },
     { "protection-is-fixed", test_fixed, WRITE },
 };
