@@ -140,6 +140,17 @@ static int64_t passes(BenchVM *vm)
     return nb;
 }
 
+/* Returns how many there are once these many are there. */
+static int64_t wait_passes(BenchVM *vm, int64_t least)
+{
+    int64_t nb;
+
+    while ((nb = passes(vm)) < least) {
+        g_usleep(10000);
+    }
+    return nb;
+}
+
 /* CPU time of the thread that looks for memory, in ns */
 static int64_t audit_ns(BenchVM *vm)
 {
@@ -169,12 +180,11 @@ void bench_pass(uint64_t size_gib)
 
     bench_add_backend(vm, size_gib * GiB, "");
     bench_add_device(vm, 0, "");
-    first = passes(vm);
-    if (first >= 0) {
+    if (passes(vm) >= 0) {
+        /* The thread has its name once it runs. */
+        first = wait_passes(vm, 1);
         before = audit_ns(vm);
-        while ((last = passes(vm)) < first + PASSES) {
-            g_usleep(10000);
-        }
+        last = wait_passes(vm, first + PASSES);
         bench_report("a pass of the audit, nothing plugged", "ns",
                      (audit_ns(vm) - before) / (double)(last - first));
     }
