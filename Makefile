@@ -456,7 +456,7 @@ bench-device: qemu qemu-stock | $(STAMP)/packages-demo ## the device's speed bes
 	@tools/bench-device $(BENCH)
 
 .PHONY: bench-protection
-bench-protection: qemu qemu-stock | $(STAMP)/packages-demo ## what the protection of unplugged memory costs
+bench-protection: qemu qemu-stock guest | $(STAMP)/packages-demo ## what the protection of unplugged memory costs
 	@tools/bench-protection $(BENCH)
 
 .PHONY: clean

@@ -48,6 +48,9 @@ int do_cache(char **argv);	/* FILE */
 int do_kcore(char **argv);	/* PHYSICAL BYTES */
 int do_devmem(char **argv);	/* PHYSICAL */
 
+/* copying.c */
+int do_copy_memory(char **argv);	/* BYTES ROUNDS; tells ns, a line each */
+
 /* execute.c */
 int do_execute(char **argv);	/* PHYSICAL MS; the latter from write to call */
 

@@ -274,6 +274,7 @@ static const struct verb verbs[] = {
 	{ "cache",	1, 1, do_cache },
 	{ "kcore",	2, 2, do_kcore },
 	{ "devmem",	1, 1, do_devmem },
+	{ "copy-memory", 2, 2, do_copy_memory },
 	{ "execute",	2, 2, do_execute },
 	{ "spin",	1, 1, do_spin },
 	{ "spin-end",	0, 0, do_spin_end },

@@ -548,4 +548,26 @@ FAULTS = [
                "    virtio_mem_protect_soon(vmem, offset, size);\n"
                "    return start_job",
                "    return start_job", "follows-requests"),
+    protection("guard", "each device may have all mappings",
+               "others = qatomic_read(&nb_extents_of_all) - guard->nb_extents;",
+               "others = 0;", "few_mappings"),
+    protection("fault", "what the kernel fetches is a write",
+               "is_write && !is_thread_of_qemu(thread_id)", "false",
+               "of-the-kernel"),
+    protection("loan", "what the kernel writes is a read",
+               "guard->loans.mem_fd < 0 || holds_data(vmem, page)", "false",
+               "of-the-kernel"),
+    rogue("guard", "what was lent is there when it is plugged",
+          "    virtio_mem_end_loans_of(vmem, run_offset(vmem, run), "
+          "run_size(vmem, run));\n", "", "test_race"),
+    rogue("protect", "blocks are guarded after they were discarded",
+          "    if (is_guarding(vmem)) {\n        guard(vmem, offset, size);\n"
+          "    }\n}\n\n"
+          "void virtio_mem_protect(VirtIOMEM *vmem, uint64_t offset, "
+          "uint64_t size)\n{\n",
+          "}\n\n"
+          "void virtio_mem_protect(VirtIOMEM *vmem, uint64_t offset, "
+          "uint64_t size)\n{\n"
+          "    if (is_guarding(vmem)) {\n        guard(vmem, offset, size);\n"
+          "    }\n", "test_race"),
 ]

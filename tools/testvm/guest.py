@@ -350,6 +350,11 @@ class Guest:
         size = () if last is None else (last,)
         return int(self.command("copy", source, to, *size))
 
+    def copy_memory(self, size, rounds):
+        """Seconds that each of some copies of so many bytes took."""
+        text = self.command("copy-memory", size, rounds)
+        return [int(line) / 1e9 for line in text.splitlines()]
+
     def memory_block_numbers(self):
         return [int(name[6:]) for name in self.list(MEMORY_DIR)
                 if re.fullmatch(r"memory\d+", name)]
