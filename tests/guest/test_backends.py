@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The device over each kind of memory that QEMU has for it."""
 
-from pathlib import Path
+import os
 
 import pytest
 
+from hugepages import huge_device
 from testvm import GIB, MIB, Device
-
-HUGEPAGES = Path("/sys/kernel/mm/hugepages")
 
 BACKENDS = {
     "anonymous": "memory-backend-ram",
@@ -35,11 +34,18 @@ def grow_and_shrink(vm, sizes=(514 * MIB, 130 * MIB)):
         assert vm.host_resident("vm0") <= max(small, 2 * MIB)
 
 
+# An access to these can't be watched (userfaultfd).
+ONLY_AUDITED = ("memfd private", "file shared", "file private")
+
+
 @pytest.mark.parametrize("kind", BACKENDS)
 def test_backend(boot, tmp_path, kind):
     """Grow, use and give back memory of this kind."""
     path = tmp_path / "memory"
-    vm = boot(Device("vm0", 2 * GIB,
+    options = {}
+    if kind in ONLY_AUDITED and os.environ.get("PROTECTION"):
+        options["unplugged-protection"] = "audit"
+    vm = boot(Device("vm0", 2 * GIB, options=options,
                      backend=BACKENDS[kind].format(path=path)))
     grow_and_shrink(vm)
 
@@ -49,59 +55,6 @@ def test_block_size(boot, block):
     """Reach sizes in blocks that are smaller and larger than usual."""
     vm = boot(Device("vm0", 4 * GIB, block_size=block))
     grow_and_shrink(vm, (max(block, 512 * MIB) + block, block))
-
-
-class Hugepages:
-    """Pages of one size that the host sets aside, while a test runs."""
-
-    def __init__(self, size):
-        self._directory = HUGEPAGES / f"hugepages-{size >> 10}kB"
-        self._added = 0
-
-    def _read(self, name):
-        return int((self._directory / name).read_text())
-
-    def add(self, number):
-        """Skips the test where the host can't."""
-        try:
-            before = self._read("nr_hugepages")
-            (self._directory / "nr_hugepages").write_text(str(before + number))
-        except OSError as error:
-            pytest.skip(f"no hugetlb pages can be set aside: {error}")
-        self._added += self._read("nr_hugepages") - before
-        if self._added < number:
-            self.remove()
-            pytest.skip(f"the host has no {number} pages like those of "
-                        f"{self._directory}")
-
-    def remove(self):
-        left = self._read("nr_hugepages") - self._added
-        (self._directory / "nr_hugepages").write_text(str(left))
-        self._added = 0
-
-    @property
-    def free(self):
-        return self._read("free_hugepages")
-
-
-@pytest.fixture
-def hugepages():
-    """hugepages(bytes of a page, number)"""
-    used = []
-
-    def _hugepages(size, number):
-        used.append(Hugepages(size))
-        used[-1].add(number)
-        return used[-1]
-
-    yield _hugepages
-    for pages in used:
-        pages.remove()
-
-
-def huge_device(size, page, **options):
-    return Device("vm0", size, options=options, backend="memory-backend-memfd,"
-                  f"hugetlb=on,hugetlbsize={page},share=on,reserve=off")
 
 
 @pytest.mark.xdist_group("hugetlb")

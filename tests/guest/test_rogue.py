@@ -3,6 +3,7 @@
 
 import pytest
 
+from hugepages import huge_device
 from testvm import GIB, MIB, Device
 
 EVENT = "MEMORY_DEVICE_VIOLATION"
@@ -107,6 +108,30 @@ def test_audit(boot, host, kernel):
     assert writes == 0 and reads == 0 and found >= PAGES
     vm.wait_for("the events", lambda: told(vm, "found") == found)
     check_end(vm, resident)
+
+
+@pytest.mark.xdist_group("hugetlb")
+@pytest.mark.parametrize("mode", ["audit", "write", "full"])
+def test_hugetlb(boot, hugepages, mode):
+    """Give each page of 2 MiB back to the host's pool."""
+    pages = hugepages(2 * MIB, 100)
+    before = pages.free
+    vm = boot(huge_device(GIB, "2M", **{
+        "prealloc": "on", "unplugged-protection": mode,
+        "protection-interval": 50}))
+    vm.resize_exact(vm0=128 * MIB)
+    base = vm.devices()["vm0"]["memaddr"]
+    vm.guest.hold("data", 64 * MIB)
+    assert not vm.guest.use_physical(base + 512 * MIB, 2 * MIB, 16,
+                                     pause_ms=1000)
+    writes, reads, found = violations(vm)
+    assert found >= 16 if mode == "audit" else writes >= 16
+    assert bool(reads) == (mode == "full")
+    vm.wait_for("the pool to have all back", lambda: pages.free == before - 64)
+    vm.guest.verify("data")
+    vm.guest.drop("data")
+    vm.resize_exact(vm0=0)
+    assert pages.free == before
 
 
 def test_off(boot):
