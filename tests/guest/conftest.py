@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from hugepages import Hugepages
+from backends import Hugepages
 from testvm import GIB, MIB, VM, Device, paths
 
 

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The device over each kind of memory that QEMU has for it."""
 
-import os
-
 import pytest
 
-from hugepages import huge_device
+from backends import huge_device, unwatched
 from testvm import GIB, MIB, Device
 
 BACKENDS = {
@@ -34,17 +32,14 @@ def grow_and_shrink(vm, sizes=(514 * MIB, 130 * MIB)):
         assert vm.host_resident("vm0") <= max(small, 2 * MIB)
 
 
-# An access to these can't be watched (userfaultfd).
-ONLY_AUDITED = ("memfd private", "file shared", "file private")
+UNWATCHED = ("memfd private", "file shared", "file private")
 
 
 @pytest.mark.parametrize("kind", BACKENDS)
 def test_backend(boot, tmp_path, kind):
     """Grow, use and give back memory of this kind."""
     path = tmp_path / "memory"
-    options = {}
-    if kind in ONLY_AUDITED and os.environ.get("PROTECTION"):
-        options["unplugged-protection"] = "audit"
+    options = unwatched() if kind in UNWATCHED else {}
     vm = boot(Device("vm0", 2 * GIB, options=options,
                      backend=BACKENDS[kind].format(path=path)))
     grow_and_shrink(vm)

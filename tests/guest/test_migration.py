@@ -3,6 +3,7 @@
 
 import pytest
 
+from backends import unwatched
 from testvm import GIB, MIB, VM, Device, MigrationError
 
 PAIRS = [("ours", "ours"), ("ours", "stock-tree"), ("stock-tree", "ours")]
@@ -116,7 +117,7 @@ def test_snapshot_of_a_running_guest(boot, tmp_path):
 def test_shared_file(boot, tmp_path):
     """Move to a QEMU that maps the same file, without sending memory."""
     backend = f"memory-backend-file,share=on,mem-path={tmp_path}/memory"
-    vm = boot(Device("vm0", 4 * GIB, backend=backend))
+    vm = boot(Device("vm0", 4 * GIB, options=unwatched(), backend=backend))
     plug_and_fill(vm)
     there = boot.twin(vm)
     vm.migrate(there, "x-ignore-shared")

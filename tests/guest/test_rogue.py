@@ -3,7 +3,7 @@
 
 import pytest
 
-from hugepages import huge_device
+from backends import huge_device
 from testvm import GIB, MIB, Device
 
 EVENT = "MEMORY_DEVICE_VIOLATION"

@@ -9,6 +9,7 @@ import hashlib
 
 import pytest
 
+from backends import unwatched
 from testvm import GIB, MIB, Device, backing
 
 SIZE = 2 * GIB
@@ -19,6 +20,10 @@ PRIVATE = "share=off,readonly=on,rom=off"       # what a clone writes is its own
 
 def file_backend(path, options="share=on"):
     return f"memory-backend-file,mem-path={path},{options}"
+
+
+def device(backend):
+    return Device("vm0", SIZE, options=unwatched(), backend=backend)
 
 
 def freeze(vm, path):
@@ -54,7 +59,7 @@ def files(tmp_path):
 def test_go_on_with_shared_files(boot, files):
     """Find what was plugged in the files, and resize both ways."""
     ram, plugged, state = files
-    vm = boot(Device("vm0", SIZE, backend=file_backend(plugged)),
+    vm = boot(device(file_backend(plugged)),
               memory=MEMORY, ram=file_backend(ram))
     vm.resize_exact(vm0=PLUGGED)
     vm.guest.hold("data", 128 * MIB)
@@ -118,14 +123,13 @@ def test_clone_with_another_device(boot, files):
 def test_clones_of_plugged_memory(boot, files, options):
     """Resize clones of a template that had memory plugged; its file stays."""
     ram, plugged, state = files
-    vm = boot(Device("vm0", SIZE, backend=file_backend(plugged)),
+    vm = boot(device(file_backend(plugged)),
               memory=MEMORY, ram=file_backend(ram))
     vm.resize_exact(vm0=PLUGGED)
     vm.guest.hold("data", 128 * MIB)
     freeze(vm, state)
     before = digest(plugged)
-    clone = boot.twin(vm, [Device("vm0", SIZE, backend=file_backend(
-        plugged, options))], ram=file_backend(ram, PRIVATE))
+    clone = boot.twin(vm, [device(file_backend(plugged, options))], ram=file_backend(ram, PRIVATE))
     thaw(clone, state)
     clone.guest.verify("data")
     check_clone(clone, "vm0")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Pages that the host sets aside, and devices that have them."""
+"""Memory of the host that is not like other memory."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,13 @@ class Hugepages:
 def huge_device(size, page, **options):
     return Device("vm0", size, options=options, backend="memory-backend-memfd,"
                   f"hugetlb=on,hugetlbsize={page},share=on,reserve=off")
+
+
+def unwatched():
+    """
+    Options of a device over memory whose accesses can't be watched: files on a
+    disk, and private mappings of files.  Where PROTECTION asks for more than the
+    audit, QEMU would refuse it.
+    """
+    wanted = os.environ.get("PROTECTION", "off")
+    return {} if wanted == "off" else {"unplugged-protection": "audit"}
