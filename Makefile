@@ -381,10 +381,9 @@ $(ASAN_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) \
 check-asan: qemu $(ASAN_BUILD)/build.ninja | $(STAMP)/packages-check ## the tests of the device without a guest, with AddressSanitizer and UBSan
 	@$(PYENV) tools/ninja-build 'QEMU with sanitizers' $(B)/qemu-asan.log $(ASAN_BUILD) \
 		-j $(JOBS) $(TEST_PROGRAMS) storage-daemon/qemu-storage-daemon
-	@QEMU_BUILD=$(ASAN_BUILD) UBSAN_OPTIONS=halt_on_error=1 \
-		LSAN_OPTIONS=suppressions=$(CURDIR)/tools/fuzz-known-leaks \
-		$(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) \
-		tests/qtest/test_qtest.py -k 'test_qtest'
+	@QEMU_BUILD=$(ASAN_BUILD) ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 \
+		UBSAN_OPTIONS=halt_on_error=1 $(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) \
+		tests/qtest/test_qtest.py
 
 $(MUTATE_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) $(STAMP)/value-QEMU_OPTIONS
 	@echo 'configuring QEMU for faults ...'
