@@ -509,7 +509,7 @@ FAULTS = [
                "while (loans->nb && nth_loan(loans, 0)->end_ns <= now) {",
                "while (false) {", "caught"),
     protection("loan", "a page that was read may be written",
-               "set_write_protection(vmem, page, true);", "", "was-read"),
+               "set_write_protection(vmem, page, true);", "0;", "was-read"),
     protection("fault", "what a host reads is a violation",
                "} else if (is_write ||", "} else if (true || is_write ||",
                "host-may-read"),
