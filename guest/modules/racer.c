@@ -101,6 +101,7 @@ static int racer_write(void *opaque)
 
 	while (!kthread_should_stop()) {
 		WRITE_ONCE(racer->begun, racer->begun + 1);
+		/* Who sees the value in the block finds it begun. */
 		smp_wmb();
 		WRITE_ONCE(*racer_written(racer), racer->begun);
 		cond_resched();
