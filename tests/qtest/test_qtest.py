@@ -6,6 +6,7 @@ file.  QEMU_BUILD in the environment names another build directory of QEMU.
 """
 
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -157,6 +158,19 @@ SYSTEM_CALLS = {"UFFDIO_REGISTER": "register", "UFFDIO_UNREGISTER": "unregister"
                 "0x66, 0x10,": "scan", "MADV_DONTNEED": "discard"}
 
 
+def lines_of_main_thread(trace):
+    """strace outlives QEMU, for as long as it takes to write the last ones."""
+    deadline = time.monotonic() + CASE_TIMEOUT_S
+    while True:
+        # Each begins with a number, and with spaces up to the sixth column.
+        found = re.findall(r"^(\d+) +(.*)\n", trace.read_text(), re.MULTILINE)
+        lines = [text for thread, text in found if thread == found[0][0]]
+        if lines and lines[-1].startswith("+++ exited"):
+            return lines
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.mark.skipif(LINUX < (6, 7), reason="needs PAGEMAP_SCAN of Linux 6.7")
 @pytest.mark.parametrize("mode,plug,unplug", [
     ("audit", [], ["scan"]),
@@ -170,15 +184,8 @@ def test_system_calls(mode, plug, unplug, tmp_path):
                     f'-o {trace} {QEMU} "$@"\n')
     qemu.chmod(0o755)
     check_case(case(f"few-system-calls-in-{mode}"), qemu=qemu)
-    # strace outlives QEMU, for as long as it takes to write the last lines.
-    main = trace.read_text().split()[0]
-    deadline = time.monotonic() + CASE_TIMEOUT_S
-    while f"{main} +++ " not in trace.read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    lines = trace.read_text().splitlines()
-    calls = [name for line in lines for words, name in SYSTEM_CALLS.items()
-             if words in line and line.startswith(main)]
+    calls = [name for line in lines_of_main_thread(trace)
+             for words, name in SYSTEM_CALLS.items() if words in line]
     # The first round opens the pagemap, too, and the end of the machine follows.
     expected = 3 * (plug + unplug)
     found = [calls[i:i + len(expected)] for i in range(len(calls))]
