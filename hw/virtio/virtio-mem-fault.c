@@ -119,7 +119,10 @@ static void handle_unclear(VirtIOMEM *vmem, uint64_t offset, bool is_there)
     if (virtio_mem_lend_unclear(vmem, offset, is_there) &&
         takes_token(&vmem->protection.faults)) {
         CPU_FOREACH(cpu) {
-            slow_down(cpu);
+            /* Others have no thread yet, or no longer. */
+            if (cpu->created && !cpu->unplug) {
+                slow_down(cpu);
+            }
         }
     }
 }

@@ -184,12 +184,27 @@ static Run whole_run(const VirtIOMEM *vmem, uint64_t block)
     return (Run) { first, find_next_zero_bit(blocks, nb_blocks, block) };
 }
 
-/* One of the two that a hole left is one too many: the shorter one. */
+static bool is_between_runs(const VirtIOMEM *vmem, const Run *hole)
+{
+    const unsigned long *blocks = vmem->protection.guard.blocks;
+
+    return hole->first && hole->end < vmem->blocks.nb_blocks &&
+           test_bit(hole->first - 1, blocks) && test_bit(hole->end, blocks);
+}
+
+/*
+ * One of the two that a hole left is one too many: the shorter one.  Where it
+ * left no two, others took what this device had: it keeps what it has.
+ */
 static void drop_shorter_side(VirtIOMEM *vmem, const Run *hole)
 {
-    Run below = whole_run(vmem, hole->first - 1);
-    Run above = whole_run(vmem, hole->end);
+    Run below, above;
 
+    if (!is_between_runs(vmem, hole)) {
+        return;
+    }
+    below = whole_run(vmem, hole->first - 1);
+    above = whole_run(vmem, hole->end);
     remove_run(vmem, run_size(vmem, &below) < run_size(vmem, &above) ? &below
                                                                      : &above);
     vmem->protection.guard.is_incomplete = true;

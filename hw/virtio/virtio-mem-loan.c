@@ -233,6 +233,7 @@ static void give_up(VirtIOMEM *vmem, uint64_t page)
 {
     virtio_mem_guard_remove(vmem, QEMU_ALIGN_DOWN(page, vmem->block_size),
                             vmem->block_size);
+    vmem->protection.guard.is_incomplete = true;
 }
 
 static bool lend(VirtIOMEM *vmem, uint64_t offset, bool is_there,

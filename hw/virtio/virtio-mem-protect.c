@@ -146,13 +146,15 @@ static void set_aside(VirtIOMEM *vmem, bool aside)
 void virtio_mem_protect_update(VirtIOMEM *vmem)
 {
     bool active = memory_is_the_guests();
+    bool aside = !active || migration_in_bg_snapshot();
 
     if (!is_on(vmem)) {
         return;
     }
     set_audit_off(vmem, !active);
-    if (is_guarding(vmem)) {
-        set_aside(vmem, !active || migration_in_bg_snapshot());
+    /* What a job is about to plug or unplug does not show yet: soon again. */
+    if (is_guarding(vmem) && (aside || !virtio_mem_job_is_running(vmem))) {
+        set_aside(vmem, aside);
     }
 }
 
