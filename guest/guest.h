@@ -14,6 +14,9 @@
 int answer(bool ok, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* clock.c: nanoseconds since some moment before */
+uint64_t now_ns(void);
+
 /* pattern.c: words of memory that depend on a seed and their place */
 
 void pattern_fill(uint64_t *words, size_t bytes, uint64_t seed);

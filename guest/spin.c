@@ -33,14 +33,6 @@ struct spinning {
 static struct spinning *spinning;
 static pid_t spinner;			/* 0: none */
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
-}
-
 /* Some microseconds of work, with memory that needs page tables looked up. */
 static void work(struct spinning *s)
 {

@@ -14,6 +14,8 @@
  *   loaded        takes 2 ms for each MADV_DONTNEED
  *   no-thread     lets QEMU begin no thread
  *   no-userfaultfd  keeps userfaultfd for root, which QEMU is not
+ *   no-pages      has no page for who waits by userfaultfd
+ *   busy-tables   can't give every second such page, since page tables change
  *
  * and symbolic links "hpage_pmd_size" and "max_map_count" take the place of the
  * kernel's files of these names, also when they lead nowhere.
@@ -24,6 +26,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -77,6 +80,16 @@ int madvise(void *addr, size_t length, int advice)
 	return real(addr, length, advice);
 }
 
+/* Returns what an ioctl() that makes a page is to fail with, or 0. */
+static int no_page(void)
+{
+	static int calls;
+
+	if (is("no-pages"))
+		return ENOMEM;
+	return is("busy-tables") && ++calls % 2 ? EAGAIN : 0;
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
 	int (*real)(int, unsigned long, void *) = dlsym(RTLD_NEXT, "ioctl");
@@ -92,6 +105,11 @@ int ioctl(int fd, unsigned long request, ...)
 	if (is_pagemap_scan && is("old")) {
 		errno = ENOTTY;
 		return -1;
+	}
+	if (request == UFFDIO_ZEROPAGE || request == UFFDIO_COPY) {
+		errno = no_page();
+		if (errno)
+			return -1;
 	}
 	if (is_pagemap_scan && is("swaps") && !(arg[anyof] & swapped))
 		return 0;

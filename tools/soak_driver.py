@@ -24,6 +24,7 @@ from pathlib import Path
 from testvm import GIB, MIB, VM, Device, paths
 from testvm.vm import VMError
 from testvm.guest import GuestError
+from testvm.storage import disk_arguments
 
 DRIVER = "/sys/bus/virtio/drivers/virtio_mem"
 BLOCK = 2 * MIB
@@ -142,11 +143,6 @@ def make_disk(path):
                             "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"})
 
 
-def disk_arguments(path):
-    return ["-blockdev", f"file,node-name=disk,filename={path},read-only=on",
-            "-device", "virtio-blk-pci,drive=disk"]
-
-
 def repeat(soak, what, count):
     """In a few parts, each of which ends with a target that is reached."""
     for number in range(1, count + 1):
@@ -175,7 +171,7 @@ def main():
     devices = [Device("vm0", SIZE), Device("vm1", SIZE)]
     disk = paths.LOGS / "soak-disk"
     make_disk(disk)
-    with VM("soak", devices, arguments=disk_arguments(disk)) as vm:
+    with VM("soak", devices, arguments=disk_arguments(disk, read_only=True)) as vm:
         vm.guest.load("ours")
         soak = Soak(vm, random.Random(seed))
         try:

@@ -109,10 +109,10 @@ static int racer_write(void *opaque)
 	return 0;
 }
 
-/* Returns the value that is being written, once that goes on. */
-static u64 racer_wait(struct racer *racer, u64 last)
+/* Returns the value that is being written, once that is another one. */
+static u64 racer_wait(struct racer *racer)
 {
-	u64 value;
+	u64 value, last = READ_ONCE(racer->begun);
 
 	while ((value = READ_ONCE(racer->begun)) == last)
 		usleep_range(10, 20);
@@ -122,12 +122,11 @@ static u64 racer_wait(struct racer *racer, u64 last)
 /* With the block plugged before and after */
 static void racer_run_round(struct racer *racer)
 {
-	u64 value, last = READ_ONCE(racer->begun);
+	u64 value, last;
 
-	last = racer_wait(racer, last);
+	racer_wait(racer);
 	racer_ask(racer, VIRTIO_MEM_REQ_UNPLUG, BLOCK);
-	racer_wait(racer, last);
-	last = READ_ONCE(racer->begun);
+	last = racer_wait(racer);
 	racer_ask(racer, VIRTIO_MEM_REQ_PLUG, BLOCK);
 	value = READ_ONCE(*racer_written(racer));
 	stale += value && value < last;
@@ -164,7 +163,7 @@ static int racer_run(struct racer *racer)
 		racer_run_round(racer);
 	/* It writes to what is unplugged, to the end. */
 	racer_ask(racer, VIRTIO_MEM_REQ_UNPLUG, BLOCK);
-	racer_wait(racer, READ_ONCE(racer->begun));
+	racer_wait(racer);
 	kthread_stop(thread);
 	racer_check(racer, BELOW);
 	racer_check(racer, ABOVE);

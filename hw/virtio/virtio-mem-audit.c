@@ -37,10 +37,8 @@
 #define PIECE_SIZE (8 * GiB)
 #define SLOW_PIECE_SIZE (256 * MiB)
 
-/* A run of pages of a file is looked for no further than that. */
+/* A run of pages is looked for, and given back, no further than that. */
 #define RUN_SIZE (4 * MiB)
-
-#define PAGEMAP "/proc/self/pagemap"
 
 /* Pages that are there */
 typedef struct Found {
@@ -53,6 +51,7 @@ struct VirtIOMEMAuditKind {
     /* Finds the first ones in [offset, end); false: none */
     bool (*find)(VirtIOMEM *vmem, uint64_t offset, uint64_t end, Found *found);
     uint64_t piece_size;        /* bytes to look through at a time */
+    bool punches;               /* where there is nothing to tell of, too */
 };
 
 static uint64_t page_size(const VirtIOMEM *vmem)
@@ -71,14 +70,22 @@ static bool find_by_scan(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
                          Found *found)
 {
     if (virtio_mem_pagemap_scan(vmem, vmem->protection.audit.fd, &offset, end,
-                                &found->size)) {
+                                MAX(RUN_SIZE, page_size(vmem)), &found->size)) {
         return false;
     }
     found->offset = offset;
     return found->size;
 }
 
-/* Before Linux 6.7: an entry of 64 bits for each page; bit 63 or 62: in use */
+/* An entry of the pagemap is 64 bits for a page; bit 63 or 62: in use. */
+static bool is_in_use(const VirtIOMEM *vmem, uint64_t entry)
+{
+    /* Bit 61: a page of a file that is mapped privately */
+    return entry >> 62 && (!(entry & BIT_ULL(61)) ||
+                           qemu_ram_is_shared(virtio_mem_ram_block(vmem)));
+}
+
+/* Before Linux 6.7 */
 static bool find_by_reading(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
                             Found *found)
 {
@@ -95,9 +102,11 @@ static bool find_by_reading(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
             return false;
         }
         for (int i = 0; i < nb / sizeof(*entries); i++) {
-            /* Bit 61: a page of a file that is mapped privately */
-            if (entries[i] >> 62 && !(entries[i] & BIT_ULL(61))) {
-                *found = (Found) { offset + i * small, small };
+            if (is_in_use(vmem, entries[i])) {
+                *found = (Found) {
+                    QEMU_ALIGN_DOWN(offset + i * small, page_size(vmem)),
+                    page_size(vmem)
+                };
                 return true;
             }
         }
@@ -138,16 +147,7 @@ static bool find_by_seeking(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
     return true;
 }
 
-/* When there is nothing left to tell of, all is given back. */
-static bool find_by_punching(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
-                             Found *found)
-{
-    if (find_by_scan(vmem, offset, end, found)) {
-        return true;
-    }
-    virtio_mem_discard(vmem, offset, end - offset);
-    return false;
-}
+/* Any memory */
 
 static const struct VirtIOMEMAuditKind scanning = {
     find_by_scan, PIECE_SIZE
@@ -158,30 +158,40 @@ static const struct VirtIOMEMAuditKind reading = {
 static const struct VirtIOMEMAuditKind seeking = {
     find_by_seeking, PIECE_SIZE
 };
-static const struct VirtIOMEMAuditKind punching = {
-    find_by_punching, PIECE_SIZE
+static const struct VirtIOMEMAuditKind scanning_and_punching = {
+    find_by_scan, PIECE_SIZE, true
+};
+static const struct VirtIOMEMAuditKind reading_and_punching = {
+    find_by_reading, SLOW_PIECE_SIZE, true
 };
 
 /* With audit.lock held */
-
-/* What an access holds at this moment comes back anyway. */
-static bool is_any_lent(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
-{
-    QEMU_LOCK_GUARD(&vmem->protection.guard.lock);
-    return virtio_mem_is_any_lent(vmem, offset, size);
-}
 
 static void give_back(VirtIOMEM *vmem, const Found *found)
 {
     /* Reads may leave pages of zeroes. */
     bool is_violation = !vmem->protection.audit.forgives &&
-                        !buffer_is_zero(host_addr(vmem, found->offset),
-                                        found->size);
+                        virtio_mem_holds_data(vmem, found->offset, found->size);
 
     virtio_mem_discard(vmem, found->offset, found->size);
     if (is_violation) {
         virtio_mem_violated(vmem, MEMORY_DEVICE_VIOLATION_KIND_FOUND,
                             found->offset, found->size / page_size(vmem), NULL);
+    }
+}
+
+/*
+ * What an access holds at this moment comes back anyway.  Who waits for a page
+ * goes on waiting: one that is lent now is not to be taken for one that stayed.
+ */
+static void give_back_what_stayed(VirtIOMEM *vmem, Found *found)
+{
+    QEMU_LOCK_GUARD(&vmem->protection.guard.lock);
+    if (virtio_mem_is_any_lent(vmem, found->offset, found->size)) {
+        found->size = page_size(vmem);
+    }
+    if (!virtio_mem_is_any_lent(vmem, found->offset, found->size)) {
+        give_back(vmem, found);
     }
 }
 
@@ -192,15 +202,12 @@ static uint64_t audit_extent(VirtIOMEM *vmem, uint64_t offset, uint64_t end)
     Found found;
 
     if (!kind->find(vmem, offset, end, &found)) {
+        if (kind->punches) {
+            virtio_mem_discard(vmem, offset, end - offset);
+        }
         return end;
     }
-    found.size = MIN(found.size, virtio_mem_discard_piece_size(vmem));
-    if (is_any_lent(vmem, found.offset, found.size)) {
-        found.size = page_size(vmem);
-    }
-    if (!is_any_lent(vmem, found.offset, found.size)) {
-        give_back(vmem, &found);
-    }
+    give_back_what_stayed(vmem, &found);
     return found.offset + found.size;
 }
 
@@ -220,17 +227,6 @@ static uint64_t audit_piece(VirtIOMEM *vmem, uint64_t offset)
           vmem->block_size;
     end = MIN(end, offset + audit->kind->piece_size);
     return audit_extent(vmem, offset, end);
-}
-
-/*
- * Not before the guest runs: by then QEMU may have given up the rights of root,
- * who is told by this file where in the host the pages are.
- */
-static void audit_open(VirtIOMEMAudit *audit)
-{
-    if (audit->fd < 0 && audit->kind != &seeking) {
-        audit->fd = qemu_open(PAGEMAP, O_RDONLY, NULL);
-    }
 }
 
 static bool audit_goes_on(const VirtIOMEMAudit *audit)
@@ -269,7 +265,6 @@ static void *audit_thread(void *opaque)
         qemu_cond_timedwait(&audit->wake, &audit->lock,
                             vmem->protection.interval_ms);
         if (audit_goes_on(audit)) {
-            audit_open(audit);
             audit_pass(vmem);
         }
         /* What protection stepped aside for may be over. */
@@ -310,30 +305,33 @@ void virtio_mem_audit_set(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
 
 /* Begin and end */
 
+static bool pagemap_is_scanned(VirtIOMEM *vmem, int fd)
+{
+    uint64_t offset = 0, size;
+
+    return !virtio_mem_pagemap_scan(vmem, fd, &offset, page_size(vmem),
+                                    page_size(vmem), &size);
+}
+
 static bool audit_choose(VirtIOMEM *vmem, Error **errp)
 {
     VirtIOMEMAudit *audit = &vmem->protection.audit;
     RAMBlock *rb = virtio_mem_ram_block(vmem);
-    uint64_t offset = 0, size;
-    int fd;
+    bool is_file = qemu_ram_get_fd(rb) >= 0 && qemu_ram_is_shared(rb);
 
-    if (qemu_ram_get_fd(rb) >= 0 && qemu_ram_is_shared(rb) &&
-        page_size(vmem) == qemu_real_host_page_size()) {
+    if (is_file && page_size(vmem) == qemu_real_host_page_size()) {
         audit->kind = &seeking;
         return true;
     }
-    fd = qemu_open(PAGEMAP, O_RDONLY, errp);
-    if (fd < 0) {
+    audit->fd = virtio_mem_open_pagemap(errp);
+    if (audit->fd < 0) {
         return false;
     }
-    if (qemu_ram_get_fd(rb) >= 0 && qemu_ram_is_shared(rb)) {
-        audit->kind = &punching;
+    if (pagemap_is_scanned(vmem, audit->fd)) {
+        audit->kind = is_file ? &scanning_and_punching : &scanning;
     } else {
-        audit->kind = virtio_mem_pagemap_scan(vmem, fd, &offset,
-                                              page_size(vmem), &size)
-                      ? &reading : &scanning;
+        audit->kind = is_file ? &reading_and_punching : &reading;
     }
-    close(fd);
     return true;
 }
 
@@ -346,10 +344,10 @@ bool virtio_mem_audit_begin(VirtIOMEM *vmem, Error **errp)
 {
     VirtIOMEMAudit *audit = &vmem->protection.audit;
 
+    audit->fd = -1;
     if (!audit_choose(vmem, errp)) {
         return false;
     }
-    audit->fd = -1;
     audit->forgives = false;
     qatomic_set(&audit->nb_passes, 0);
     audit->blocks = bitmap_new(vmem->blocks.nb_blocks);

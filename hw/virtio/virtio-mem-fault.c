@@ -54,8 +54,8 @@ static CPUState *cpu_of_thread(uint32_t thread_id)
     return found;
 }
 
-/* vCPUs that sleep, or are about to.  Atomic */
-static bool sleeps[MAX_CPUS];
+/* Threads of vCPUs that sleep, or are about to.  Atomic */
+static int sleepers[MAX_CPUS];
 
 /* In the vCPU's thread, with the BQL */
 static void sleep_a_while(CPUState *cpu, run_on_cpu_data data)
@@ -63,14 +63,18 @@ static void sleep_a_while(CPUState *cpu, run_on_cpu_data data)
     bql_unlock();
     g_usleep(SLOW_US);
     bql_lock();
-    qatomic_set(&sleeps[cpu->cpu_index], false);
+    qatomic_set(&sleepers[cpu->cpu_index], 0);
 }
 
-/* Once it is through with its instruction */
+/*
+ * Once it is through with its instruction.  What a vCPU that goes away was to
+ * do is never done: who comes in its place has another thread.
+ */
 static void slow_down(CPUState *cpu)
 {
     if (cpu->cpu_index < MAX_CPUS &&
-        !qatomic_xchg(&sleeps[cpu->cpu_index], true)) {
+        qatomic_xchg(&sleepers[cpu->cpu_index], cpu->thread_id) !=
+        cpu->thread_id) {
         async_run_on_cpu(cpu, sleep_a_while, RUN_ON_CPU_NULL);
     }
 }
@@ -157,6 +161,13 @@ static void handle_page(VirtIOMEM *vmem, const struct uffd_msg *msg,
     }
 }
 
+static void let_others_go_first(VirtIOMEM *vmem)
+{
+    while (qatomic_read(&vmem->protection.guard.nb_waiting)) {
+        sched_yield();
+    }
+}
+
 static void handle_fault(VirtIOMEM *vmem, const struct uffd_msg *msg)
 {
     uint64_t offset = msg->arg.pagefault.address -
@@ -165,9 +176,7 @@ static void handle_fault(VirtIOMEM *vmem, const struct uffd_msg *msg)
     if (msg->event != UFFD_EVENT_PAGEFAULT) {
         return;
     }
-    while (qatomic_read(&vmem->protection.guard.nb_waiting)) {
-        sched_yield();
-    }
+    let_others_go_first(vmem);
     cpu_list_lock();
     WITH_QEMU_LOCK_GUARD(&vmem->protection.guard.lock) {
         handle_page(vmem, msg, offset);
@@ -188,8 +197,15 @@ static void read_faults(VirtIOMEM *vmem)
 /* Returns how long nothing is to be done, in ns; -1: until something happens */
 static int64_t end_loans(VirtIOMEM *vmem)
 {
-    QEMU_LOCK_GUARD(&vmem->protection.guard.lock);
-    return virtio_mem_end_loans(vmem);
+    int64_t ns = 0;
+
+    while (!ns) {
+        let_others_go_first(vmem);
+        WITH_QEMU_LOCK_GUARD(&vmem->protection.guard.lock) {
+            ns = virtio_mem_end_loan(vmem);
+        }
+    }
+    return ns;
 }
 
 static void *fault_thread(void *opaque)

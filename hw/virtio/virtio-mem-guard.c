@@ -184,14 +184,6 @@ static Run whole_run(const VirtIOMEM *vmem, uint64_t block)
     return (Run) { first, find_next_zero_bit(blocks, nb_blocks, block) };
 }
 
-static bool is_between_runs(const VirtIOMEM *vmem, const Run *hole)
-{
-    const unsigned long *blocks = vmem->protection.guard.blocks;
-
-    return hole->first && hole->end < vmem->blocks.nb_blocks &&
-           test_bit(hole->first - 1, blocks) && test_bit(hole->end, blocks);
-}
-
 /*
  * One of the two that a hole left is one too many: the shorter one.  Where it
  * left no two, others took what this device had: it keeps what it has.
@@ -200,7 +192,7 @@ static void drop_shorter_side(VirtIOMEM *vmem, const Run *hole)
 {
     Run below, above;
 
-    if (!is_between_runs(vmem, hole)) {
+    if (count_runs(vmem, hole) < 2) {
         return;
     }
     below = whole_run(vmem, hole->first - 1);
@@ -262,8 +254,9 @@ bool virtio_mem_guard_wants_more(const VirtIOMEM *vmem)
 {
     const VirtIOMEMGuard *guard = &vmem->protection.guard;
 
-    return guard->is_aside || (guard->is_incomplete &&
-                               guard->nb_extents <= allowed_extents(vmem) / 2);
+    return guard->is_aside || guard->has_hole ||
+           (guard->is_incomplete &&
+            guard->nb_extents <= allowed_extents(vmem) / 2);
 }
 
 /* All of the region */
@@ -296,20 +289,38 @@ static void remove_plugged(VirtIOMEM *vmem)
     }
 }
 
+static bool is_guarded(const VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    Run run = run_of(vmem, offset, size);
+
+    return find_next_zero_bit(vmem->protection.guard.blocks, run.end,
+                              run.first) == run.end;
+}
+
+/* Those that are at least so long, as many as fit into the limit */
+static void add_extents(VirtIOMEM *vmem, uint64_t shortest)
+{
+    uint64_t end = virtio_mem_region_size(vmem), offset = 0, size;
+
+    for (; (size = virtio_mem_blocks_next(&vmem->blocks, &offset, end, false));
+         offset += size) {
+        if (size >= shortest && !is_guarded(vmem, offset, size)) {
+            virtio_mem_guard_add(vmem, offset, size);
+        }
+    }
+}
+
 /* What is guarded stays so all the time. */
 static void add_unplugged(VirtIOMEM *vmem)
 {
-    uint64_t end = virtio_mem_region_size(vmem), offset = 0, size;
     uint64_t shortest = shortest_extent(vmem);
 
     vmem->protection.guard.is_incomplete = false;
-    for (; (size = virtio_mem_blocks_next(&vmem->blocks, &offset, end, false));
-         offset += size) {
-        if (size >= shortest) {
-            virtio_mem_guard_add(vmem, offset, size);
-        } else {
-            vmem->protection.guard.is_incomplete = true;
-        }
+    vmem->protection.guard.has_hole = false;
+    add_extents(vmem, shortest);
+    if (shortest > 1) {
+        /* Some of the next shorter ones: not all of them fit. */
+        add_extents(vmem, shortest / 2);
     }
 }
 
@@ -430,6 +441,7 @@ bool virtio_mem_guard_begin(VirtIOMEM *vmem, Error **errp)
     guard->nb_extents = 0;
     guard->is_aside = true;
     guard->is_incomplete = false;
+    guard->has_hole = false;
     qatomic_set(&guard->forbids_reads, false);
     return true;
 }

@@ -30,6 +30,9 @@
 /* An instruction may access a few pages at once. */
 #define MAX_LARGE_LOANS 8
 
+/* To look for data in so much takes a millisecond, if there is none. */
+#define MAX_LOOK (4 * MiB)
+
 static uint64_t page_size(const VirtIOMEM *vmem)
 {
     return qemu_ram_pagesize(virtio_mem_ram_block(vmem));
@@ -96,6 +99,32 @@ static int set_write_protection(VirtIOMEM *vmem, uint64_t page, bool on)
            ? -errno : 0;
 }
 
+/*
+ * A page that is gone must not be waited for in here.  Linux lets nobody wait
+ * who reads the memory of a process by its file: that fails at once.
+ */
+bool virtio_mem_holds_data(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
+{
+    VirtIOMEMGuard *guard = &vmem->protection.guard;
+    uint64_t addr = page_addr(vmem, offset);
+    char buf[4 * KiB];
+
+    if (guard->fd < 0) {
+        return !buffer_is_zero((void *)(uintptr_t)addr, size);
+    }
+    /* Without a way to look into pages, or the time, they count as written. */
+    if (guard->loans.mem_fd < 0 || size > MAX_LOOK) {
+        return true;
+    }
+    for (uint64_t i = 0; i < size; i += sizeof(buf)) {
+        if (pread(guard->loans.mem_fd, buf, sizeof(buf), addr + i) ==
+            sizeof(buf) && !buffer_is_zero(buf, sizeof(buf))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The ring */
 
 static VirtIOMEMLoan *nth_loan(VirtIOMEMLoans *loans, unsigned int n)
@@ -103,34 +132,12 @@ static VirtIOMEMLoan *nth_loan(VirtIOMEMLoans *loans, unsigned int n)
     return &loans->ring[(loans->first + n) % VIRTIO_MEM_MAX_LOANS];
 }
 
-/*
- * A page that is gone must not be waited for in here.  Linux lets nobody wait
- * who reads the memory of a process by its file: that fails at once.
- */
-static bool holds_data(VirtIOMEM *vmem, uint64_t page)
-{
-    char buf[4 * KiB];
-    ssize_t size;
-
-    for (uint64_t i = 0; i < page_size(vmem); i += sizeof(buf)) {
-        size = pread(vmem->protection.guard.loans.mem_fd, buf, sizeof(buf),
-                     page_addr(vmem, page + i));
-        if (size == sizeof(buf) && !buffer_is_zero(buf, sizeof(buf))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Without a way to look into the page it counts as written. */
 static void judge(VirtIOMEM *vmem, uint64_t page)
 {
-    VirtIOMEMGuard *guard = &vmem->protection.guard;
-
-    if (guard->loans.mem_fd < 0 || holds_data(vmem, page)) {
+    if (virtio_mem_holds_data(vmem, page, page_size(vmem))) {
         virtio_mem_violated(vmem, MEMORY_DEVICE_VIOLATION_KIND_WRITE, page, 1,
                             NULL);
-    } else if (qatomic_read(&guard->forbids_reads)) {
+    } else if (qatomic_read(&vmem->protection.guard.forbids_reads)) {
         virtio_mem_violated(vmem, MEMORY_DEVICE_VIOLATION_KIND_READ, page, 1,
                             NULL);
     }
@@ -177,15 +184,18 @@ bool virtio_mem_is_any_lent(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
     return false;
 }
 
-int64_t virtio_mem_end_loans(VirtIOMEM *vmem)
+int64_t virtio_mem_end_loan(VirtIOMEM *vmem)
 {
     VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
-    int64_t now = get_clock();
+    int64_t ns = -1;
 
-    while (loans->nb && nth_loan(loans, 0)->end_ns <= now) {
+    if (loans->nb) {
+        ns = MAX(nth_loan(loans, 0)->end_ns - get_clock(), 0);
+    }
+    if (!ns) {
         end_first(vmem);
     }
-    return loans->nb ? nth_loan(loans, 0)->end_ns - now : -1;
+    return ns;
 }
 
 void virtio_mem_end_loans_of(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
@@ -208,10 +218,13 @@ void virtio_mem_end_loans_of(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
 
 /* What accesses get */
 
-/* Others may have been faster, or the mapping is no longer watched. */
+/*
+ * Others may have been faster, or the mapping is no longer watched.  Where page
+ * tables changed under way (-EAGAIN) who is woken asks again.
+ */
 static bool is_settled(int ret)
 {
-    return !ret || ret == -EEXIST || ret == -ENOENT;
+    return !ret || ret == -EEXIST || ret == -ENOENT || ret == -EAGAIN;
 }
 
 /* Makes it accessible: @is_there says how. */
@@ -233,7 +246,7 @@ static void give_up(VirtIOMEM *vmem, uint64_t page)
 {
     virtio_mem_guard_remove(vmem, QEMU_ALIGN_DOWN(page, vmem->block_size),
                             vmem->block_size);
-    vmem->protection.guard.is_incomplete = true;
+    vmem->protection.guard.has_hole = true;
 }
 
 static bool lend(VirtIOMEM *vmem, uint64_t offset, bool is_there,
@@ -255,7 +268,7 @@ static bool lend(VirtIOMEM *vmem, uint64_t offset, bool is_there,
         give_up(vmem, page);
     }
     wake(vmem, page);
-    return is_new;
+    return is_new && ret != -EAGAIN;
 }
 
 bool virtio_mem_lend(VirtIOMEM *vmem, uint64_t offset, bool is_there)

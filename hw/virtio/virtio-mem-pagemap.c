@@ -10,7 +10,11 @@
  */
 
 #include "qemu/osdep.h"
+#include <linux/capability.h>
+#include <linux/capability.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/syscall.h>
 #include "exec/cpu-common.h"
 #include "hw/virtio/virtio-mem.h"
 
@@ -67,7 +71,7 @@ static bool find_page(int fd, uint64_t start, uint64_t end, uint64_t *page)
 }
 
 int virtio_mem_pagemap_scan(VirtIOMEM *vmem, int fd, uint64_t *offset,
-                            uint64_t end, uint64_t *size)
+                            uint64_t end, uint64_t max_size, uint64_t *size)
 {
     uint64_t base = (uintptr_t)memory_region_get_ram_ptr(&vmem->memdev->mr);
     bool shared = qemu_ram_is_shared(virtio_mem_ram_block(vmem));
@@ -80,6 +84,7 @@ int virtio_mem_pagemap_scan(VirtIOMEM *vmem, int fd, uint64_t *offset,
         .end = base + end,
         .vec = (uintptr_t)&region,
         .vec_len = 1,
+        .max_pages = max_size / qemu_real_host_page_size(),
         .category_inverted = not,
         .category_mask = not,
         .category_anyof_mask = PAGE_PRESENT | PAGE_SWAPPED,
@@ -110,18 +115,39 @@ static bool pagemap_works(int fd)
     return find_page(fd, 0, qemu_real_host_page_size(), &page);
 }
 
+/* Of this thread, as Linux has them: 64 of them in two structures */
+typedef struct __user_cap_data_struct Caps[_LINUX_CAPABILITY_U32S_3];
+
+int virtio_mem_open_pagemap(Error **errp)
+{
+    struct __user_cap_header_struct version = {
+        .version = _LINUX_CAPABILITY_VERSION_3,
+    };
+    bool changed = false;
+    Caps before, fewer;
+    int fd;
+
+    if (!syscall(SYS_capget, &version, before)) {
+        memcpy(fewer, before, sizeof(fewer));
+        fewer[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective &=
+            ~CAP_TO_MASK(CAP_SYS_ADMIN);
+        changed = !syscall(SYS_capset, &version, fewer);
+    }
+    fd = qemu_open("/proc/self/pagemap", O_RDONLY, errp);
+    if (changed) {
+        syscall(SYS_capset, &version, before);
+    }
+    return fd;
+}
+
 void virtio_mem_pagemap_open(VirtIOMEM *vmem)
 {
-    if (vmem->pagemap_was_tried) {
-        return;
-    }
     if (is_told_by_pagemap(vmem)) {
-        vmem->pagemap_fd = qemu_open("/proc/self/pagemap", O_RDONLY, NULL);
+        vmem->pagemap_fd = virtio_mem_open_pagemap(NULL);
         if (!pagemap_works(vmem->pagemap_fd)) {
             virtio_mem_pagemap_close(vmem);
         }
     }
-    vmem->pagemap_was_tried = true;
 }
 
 void virtio_mem_pagemap_close(VirtIOMEM *vmem)
@@ -130,7 +156,6 @@ void virtio_mem_pagemap_close(VirtIOMEM *vmem)
         close(vmem->pagemap_fd);
         vmem->pagemap_fd = -1;
     }
-    vmem->pagemap_was_tried = false;
 }
 
 bool virtio_mem_pagemap_is_open(const VirtIOMEM *vmem)

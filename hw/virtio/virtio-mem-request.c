@@ -168,7 +168,6 @@ static Outcome start_discard(VirtIOMEM *vmem, Request *request,
                              const VirtIOMEMJobType *type, uint64_t offset,
                              uint64_t size)
 {
-    virtio_mem_pagemap_open(vmem);
     virtio_mem_memslots_hide(vmem, offset, size);
     virtio_mem_protect_soon(vmem, offset, size);
     return start_job(vmem, request, type, offset, size);

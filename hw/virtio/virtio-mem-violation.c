@@ -27,10 +27,21 @@ static bool is_told(const VirtIOMEM *vmem)
     return vmem->protection.action != MEMORY_DEVICE_VIOLATION_ACTION_DISCARD;
 }
 
+static void stop_machine(void)
+{
+    qemu_system_vmstop_request_prepare();
+    qemu_system_vmstop_request(RUN_STATE_PAUSED);
+}
+
+/*
+ * In the vCPU's thread, with the BQL.  The machine may have stopped, and gone
+ * on, since this was asked for: no vCPU may stand still in one that runs.
+ */
 static void stop_cpu(CPUState *cpu, run_on_cpu_data data)
 {
     cpu->stop = true;
     cpu_exit(cpu);
+    stop_machine();
 }
 
 void virtio_mem_violated(VirtIOMEM *vmem, MemoryDeviceViolationKind kind,
@@ -96,8 +107,7 @@ static void act(VirtIOMEM *vmem)
     }
     switch (vmem->protection.action) {
     case MEMORY_DEVICE_VIOLATION_ACTION_PAUSE:
-        qemu_system_vmstop_request_prepare();
-        qemu_system_vmstop_request(RUN_STATE_PAUSED);
+        stop_machine();
         break;
     case MEMORY_DEVICE_VIOLATION_ACTION_SHUTDOWN:
         qemu_system_shutdown_request(SHUTDOWN_CAUSE_HOST_ERROR);

@@ -420,6 +420,7 @@ static void virtio_mem_realize(DeviceState *dev, Error **errp)
         ram_block_coordinated_discard_require(false);
         return;
     }
+    virtio_mem_pagemap_open(vmem);
     virtio_mem_set_usable_size(vmem, virtio_mem_usable_size(vmem));
 
     virtio_init(vdev, VIRTIO_ID_MEM, sizeof(struct virtio_mem_config));

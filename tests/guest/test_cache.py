@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from testvm import GIB, MIB, Device
+from testvm.storage import disk_arguments
 
 SIZE = 256 * MIB
 FILE = "/disk/file"
@@ -24,10 +25,8 @@ def vm(boot, tmp_path):
                     f"{2 * SIZE // MIB}M"], check=True, capture_output=True,
                    env={**os.environ,
                         "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"})
-    machine = boot(Device("vm0", GIB), arguments=[
-        "-blockdev", f"driver=file,node-name=disk,filename={disk}"
-                     ",read-only=on",
-        "-device", "virtio-blk-pci,drive=disk"])
+    machine = boot(Device("vm0", GIB), arguments=disk_arguments(
+        disk, read_only=True))
     machine.guest.load_kernels_own("virtio_blk")
     machine.resize_exact(vm0=GIB)
     machine.guest.mount("ext4", "/dev/vda", "/disk")

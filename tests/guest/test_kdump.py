@@ -14,6 +14,7 @@ from odd import Odd, OddDevice
 from test_dump import (PLUGGED, SIZE, check_pattern, extents_of_device,
                        outside_of_memory, use_with_holes)
 from testvm import GIB, MIB, Device, backing, paths
+from testvm.storage import disk_arguments
 from testvm.vm import WARNINGS
 
 # To dump takes long: most tests share a guest and its dump.
@@ -41,9 +42,7 @@ def boot_to_crash(boot, disk, device):
         file.truncate(DISK)
     vm = boot(device, cmdline=CMDLINE, files=[paths.KERNEL, paths.INITRD],
               memory=GIB, timeout=PATIENCE,
-              arguments=["-blockdev",
-                         f"driver=file,node-name=disk,filename={disk}",
-                         "-device", "virtio-blk-pci,drive=disk"])
+              arguments=disk_arguments(disk))
     vm.dump = disk
     return vm
 

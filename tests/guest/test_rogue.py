@@ -5,6 +5,7 @@ import pytest
 
 from backends import huge_device
 from testvm import GIB, MIB, Device
+from testvm.storage import disk_arguments
 
 EVENT = "MEMORY_DEVICE_VIOLATION"
 PAGE = 4096
@@ -23,23 +24,21 @@ PLACES = {
 }
 
 
-def boot_protected(boot, mode, action="report", **arguments):
-    """A guest that plugged 2 GiB, and gave one back; "data" is in use."""
+def boot_empty(boot, mode, action="report", **arguments):
+    """A guest that plugged nothing yet."""
     vm = boot(Device("vm0", SIZE, options={
         "unplugged-protection": mode, "protection-action": action,
         "protection-interval": 50}), **arguments)
-    vm.resize_exact(vm0=2 * PLUGGED)
-    vm.resize_exact(vm0=PLUGGED)
-    vm.guest.hold("data", 256 * MIB)
     vm.base = vm.devices()["vm0"]["memaddr"]
     return vm
 
 
-def boot_empty(boot, mode, **arguments):
-    """A guest that plugged nothing yet."""
-    vm = boot(Device("vm0", SIZE, options={
-        "unplugged-protection": mode, "protection-interval": 50}), **arguments)
-    vm.base = vm.devices()["vm0"]["memaddr"]
+def boot_protected(boot, mode, action="report", **arguments):
+    """A guest that plugged 2 GiB, and gave one back; "data" is in use."""
+    vm = boot_empty(boot, mode, action, **arguments)
+    vm.resize_exact(vm0=2 * PLUGGED)
+    vm.resize_exact(vm0=PLUGGED)
+    vm.guest.hold("data", 256 * MIB)
     return vm
 
 
@@ -108,9 +107,12 @@ def test_audit(boot, host, kernel):
 
 
 @pytest.mark.xdist_group("hugetlb")
-@pytest.mark.parametrize("mode", ["audit", "write", "full"])
-def test_hugetlb(boot, hugepages, mode):
+@pytest.mark.parametrize("mode,kernel", [
+    ("audit", "new"), ("audit", "old"), ("write", "new"), ("full", "new")])
+def test_hugetlb(boot, host, hugepages, mode, kernel):
     """Give each page of 2 MiB back to the host's pool."""
+    if kernel == "old":
+        host.begin("old")
     pages = hugepages(2 * MIB, 100)
     before = pages.free
     vm = boot(huge_device(GIB, "2M", **{
@@ -180,17 +182,12 @@ def test_execute(boot, mode):
         check_end(vm, resident)
 
 
-def with_disk(path):
-    """QEMU's arguments for a disk that is full of a value."""
-    path.write_bytes(b"\x42" * MIB)
-    return ["-blockdev", f"driver=file,node-name=disk,filename={path}",
-            "-device", "virtio-blk-pci,drive=disk"]
-
-
 @pytest.mark.parametrize("mode", ["off", "audit", "write", "full"])
 def test_dma(boot, mode, tmp_path):
     """Catch what a disk writes, and tell that it was no vCPU."""
-    vm = boot_empty(boot, mode, arguments=with_disk(tmp_path / "disk"))
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"\x42" * MIB)
+    vm = boot_empty(boot, mode, arguments=disk_arguments(disk))
     vm.guest.load_kernels_own("virtio_blk")
     # Linux knows all pages of a memory block of which a part is plugged.
     vm.resize_exact(vm0=64 * MIB)

@@ -4,7 +4,7 @@
 import pytest
 
 from testvm import GIB, MIB, Device, backing
-from testvm.storage import StorageDaemon
+from testvm.storage import StorageDaemon, disk_arguments
 
 SIZE = 4 * GIB
 DISK = 64 * MIB
@@ -58,9 +58,7 @@ def test_disk(boot, tmp_path):
     image = tmp_path / "disk"
     with open(image, "wb") as file:
         file.truncate(DISK)
-    vm = boot(Device("vm0", SIZE), arguments=[
-        "-blockdev", f"driver=file,node-name=disk,filename={image}",
-        "-device", "virtio-blk-pci,drive=disk"])
+    vm = boot(Device("vm0", SIZE), arguments=disk_arguments(image))
     check_disk(vm)
 
 

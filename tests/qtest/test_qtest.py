@@ -128,6 +128,22 @@ def test_few_mappings(name, extents, host, monkeypatch):
     check_case(case(name))
 
 
+@pytest.mark.parametrize("name", ["a-host-without-a-page-is-no-way-out",
+                                  "protection-waits-for-a-job"])
+def test_host_in_protection(name, host):
+    """Protect as before once the host has what it lacked."""
+    # The case says when.
+    check_case(case(name))
+
+
+@pytest.mark.parametrize("name", ["a-write-is-caught",
+                                  "a-write-is-caught-in-memfd"])
+def test_host_is_busy(name, host):
+    """Catch a write although the host can't give the page at once."""
+    host.begin("busy-tables")
+    check_case(case(name))
+
+
 @pytest.mark.skipif(LINUX < (6, 7), reason="needs PAGEMAP_SCAN of Linux 6.7")
 def test_host_is_not_asked(host):
     """Pass by large ranges that are empty, even if the host takes none back."""
@@ -151,6 +167,20 @@ def test_unprivileged(name, tmp_path):
         f'mount --bind {device} /dev/userfaultfd && exec setpriv --reuid 65534 '
         '--regid 65534 --clear-groups --inh-caps=-all,+dac_read_search '
         '--ambient-caps=+dac_read_search "$0" "$@"'])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can stop being root")
+@pytest.mark.parametrize("option", ["user=nobody", "chroot={}"])
+@pytest.mark.parametrize("name", [
+    "a-write-is-caught", "memory-is-found", "memory-is-found-in-memfd",
+    "a-write-of-the-kernel-is-known-by-its-traces"])
+def test_other_user(name, option, tmp_path):
+    """Protect as before once QEMU has given up its rights, or most files."""
+    qemu = tmp_path / QEMU.name
+    qemu.write_text(f'#!/bin/sh\nexec {QEMU} "$@" '
+                    f"-run-with {option.format(tmp_path)}\n")
+    qemu.chmod(0o755)
+    check_case(case(name), qemu=qemu)
 
 
 # strace prints the ioctl() of PAGEMAP_SCAN by its number.

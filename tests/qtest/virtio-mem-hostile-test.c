@@ -279,10 +279,6 @@ static void test_two_devices(QVirtioMem *mem, const void *row)
 
 /* The list */
 
-#define SECOND_DEVICE \
-    "-object memory-backend-ram,id=mem1,size=1G,reserve=off " \
-    "-device virtio-mem-pci,id=vmem1,addr=05.0,memdev=mem1,block-size=2M"
-
 static const Case hostile_cases[] = {
     { "malformed-requests-that-fill-the-ring-many-times",
       test_malformed_whole_ring },

@@ -6,9 +6,11 @@
  */
 
 #include "qemu/osdep.h"
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include "libqtest.h"
 #include "qobject/qdict.h"
+#include "qemu/bitops.h"
 #include "qemu/module.h"
 #include "virtio-mem-test.h"
 
@@ -220,6 +222,57 @@ static void test_stopped(QVirtioMem *mem, const void *row)
     g_assert_cmphex(told(mem, "guarded"), ==, REGION - BLOCK);
 }
 
+/* This test checks that a host that has no page loses its guard for a while. */
+static void test_no_pages(QVirtioMem *mem, const void *row)
+{
+    bool has_none = host_begins("no-pages");
+
+    write_block(mem, 4, 0);
+    assert_event(mem, "write", 4, "report");
+    if (has_none) {
+        /* It goes on, with a page of its own. */
+        wait_pass(mem);
+        assert_violations(mem, 1, 1);
+        host_ends("no-pages");
+    }
+    while (told(mem, "guarded") != REGION) {
+        g_usleep(1000);
+    }
+    write_block(mem, 4, 0);
+    wait_nothing_resident(mem);
+    assert_violations(mem, 2, has_none);
+}
+
+/* This test checks that plugged memory is the guest's, once it was filled. */
+static void test_guard_in_a_job(QVirtioMem *mem, const void *row)
+{
+    struct virtio_mem_req req;
+    QVirtioMemPending pending;
+    uint64_t offset;
+
+    set_requested(mem, REGION);
+    for (offset = 0; offset < 16; offset += 2) {
+        assert_ack(plug(mem, offset, 1));
+    }
+    g_assert_cmpint(told(mem, "extents"), ==, 2);
+    /* Now there is room for others, which are guarded after the next pass. */
+    assert_ack(unplug_all(mem));
+    host_begins("slow");
+    qvirtqueue_reset_pool(mem->vq);
+    req = qvirtio_mem_req(VIRTIO_MEM_REQ_PLUG, block_addr(mem, 4), 1);
+    pending = qvirtio_mem_offer(mem, &req, &qvirtio_mem_plain);
+    qvirtio_mem_kick(mem);
+    wait_until_host_is_stuck();
+    wait_pass(mem);
+    let_host_go_on();
+    assert_ack(qvirtio_mem_finish(mem, &pending).type);
+    write_block(mem, 4, 0);
+    assert_violations(mem, 0, 0);
+    assert_ack(unplug(mem, 4, 1));
+    write_block(mem, 4, 0);
+    assert_violations(mem, 1, 0);
+}
+
 /* Where QEMU has a page of a block */
 static uint64_t host_address(QVirtioMem *mem, int64_t index, uint64_t offset)
 {
@@ -315,6 +368,24 @@ static void test_max_extents(QVirtioMem *mem, const void *row)
     assert_event(mem, "found", 3, "report");
     write_block(mem, 64, 0);
     assert_violations(mem, 1, 1);
+}
+
+/* This test checks that there are as many again once the machine goes on. */
+static void test_max_extents_again(QVirtioMem *mem, const void *row)
+{
+    QTestState *qts = qvirtio_mem_qts(mem);
+    uint64_t offset;
+
+    set_requested(mem, REGION);
+    for (offset = 0; offset < 64; offset += 2) {
+        assert_ack(plug(mem, offset, 1));
+    }
+    g_assert_cmpint(told(mem, "extents"), ==, 8);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'stop' }");
+    g_assert_cmpint(told(mem, "extents"), ==, 0);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'cont' }");
+    g_assert_cmpint(told(mem, "extents"), ==, 8);
+    g_assert_cmphex(told(mem, "guarded"), ==, REGION - (63 - 7) * BLOCK);
 }
 
 /*
@@ -439,6 +510,46 @@ static void test_requests(QVirtioMem *mem, const void *row)
     }
 }
 
+/* Whether it tells root where in the host pages are: that one is in memory. */
+static void assert_tells_no_frame(pid_t pid, int fd)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/maps", pid);
+    g_autofree char *maps = NULL;
+    uint64_t page, entry;
+
+    g_assert_true(g_file_get_contents(path, &maps, NULL, NULL));
+    page = g_ascii_strtoull(maps, NULL, 16) / qemu_real_host_page_size();
+    g_assert_cmpint(pread(fd, &entry, 8, page * 8), ==, 8);
+    g_assert_true(entry & BIT_ULL(63));
+    g_assert_cmphex(entry & (BIT_ULL(55) - 1), ==, 0);
+}
+
+/* This test checks what QEMU is told by the files that it looks through. */
+static void test_pagemap(QVirtioMem *mem, const void *row)
+{
+    pid_t pid = qtest_pid(qvirtio_mem_qts(mem));
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd", pid);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    int pidfd = syscall(SYS_pidfd_open, pid, 0), fd, nb = 0;
+    const char *name;
+
+    g_assert_cmpint(pidfd, >=, 0);
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *link = g_build_filename(path, name, NULL);
+        g_autofree char *target = g_file_read_link(link, NULL);
+
+        if (target && g_str_has_suffix(target, "/pagemap")) {
+            fd = syscall(SYS_pidfd_getfd, pidfd, atoi(name), 0);
+            g_assert_cmpint(fd, >=, 0);
+            assert_tells_no_frame(pid, fd);
+            close(fd);
+            nb++;
+        }
+    }
+    g_assert_cmpint(nb, >=, 1);
+    close(pidfd);
+}
+
 /* This test checks that a device without protection tells nothing of it. */
 static void test_off(QVirtioMem *mem, const void *row)
 {
@@ -494,11 +605,15 @@ static const Case cases[] = {
     { "a-storm-gains-nothing", test_storm, WRITE },
     { "extents-beyond-the-limit-are-looked-through", test_max_extents,
       WRITE ",protection-max-extents=2" },
+    { "extents-are-as-many-after-a-stop", test_max_extents_again,
+      WRITE ",protection-max-extents=8" },
+    { "protection-waits-for-a-job", test_guard_in_a_job,
+      DEFAULT_DEVICE ",prealloc=on,unplugged-protection=write"
+      ",protection-max-extents=2" },
+    { "a-host-without-a-page-is-no-way-out", test_no_pages, WRITE },
     { "mappings-are-shared", test_few_mappings, WRITE },
     { "mappings-are-shared-with-others", test_few_mappings, WRITE,
-      "-object memory-backend-ram,id=mem1,size=1G "
-      "-device virtio-mem-pci,id=vmem1,addr=05.0,memdev=mem1,block-size=2M,"
-      "unplugged-protection=write" },
+      SECOND_DEVICE ",unplugged-protection=write" },
     { "memory-is-found", test_audit, AUDIT },
     { "memory-is-found-in-memfd", test_audit, MEMFD_DEVICE AUDIT, MEMFD },
     { "discard-is-silent", test_discard, WRITE ",protection-action=discard" },
@@ -511,6 +626,7 @@ static const Case cases[] = {
     { "few-system-calls-in-full", test_requests, FULL },
     { "a-write-is-caught-in-a-sandbox", test_write, WRITE, SANDBOX },
     { "memory-is-found-in-a-sandbox", test_audit, AUDIT, SANDBOX },
+    { "a-pagemap-tells-no-frames", test_pagemap, AUDIT },
     { "no-protection-is-not-told", test_off },
     { "protection-is-fixed", test_fixed, WRITE },
 };

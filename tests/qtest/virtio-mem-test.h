@@ -28,6 +28,11 @@
     "-object memory-backend-ram,id=ram0,size=128M " \
     "-numa node,nodeid=0,memdev=ram0 -numa node,nodeid=1"
 
+/* The same, for one more device; options of it may follow */
+#define SECOND_DEVICE \
+    "-object memory-backend-ram,id=mem1,size=1G,reserve=off " \
+    "-device virtio-mem-pci,id=vmem1,addr=05.0,memdev=mem1,block-size=2M"
+
 /* A device of 160 GiB, with a backend of this type; options may follow */
 #define HUGE_DEVICE "memdev=huge,block-size=2M,requested-size=160G"
 #define HUGE_BACKEND(type) \

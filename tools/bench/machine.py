@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from qemu.machine.machine import QEMUMachineError
 from qemu.qmp import QMPError
 from testvm import GIB, VM, GuestError, VMError
+from testvm.storage import disk_arguments
 
 from .disk import make_disk
 from .hugepages import NoHugePages
@@ -104,9 +105,7 @@ class Machine:
         if self._disk:
             path = f"{self._dir.name}/disk"
             make_disk(path, self._disk)
-            args += ["-blockdev", "driver=file,node-name=disk,read-only=on,"
-                                  f"filename={path}",
-                     "-device", "virtio-blk-pci,drive=disk"]
+            args += disk_arguments(path, read_only=True)
         return args
 
     def _boot(self):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A disk that a process of its own serves to a machine, over vhost-user."""
+"""Disks of a machine: QEMU's own, and one that another process serves."""
 
 import socket
 import subprocess
@@ -10,9 +10,17 @@ from . import paths
 from .vm import DIE_WITH_PARENT
 
 
+def disk_arguments(path, read_only=False):
+    """QEMU's, for a virtio-blk disk whose contents are a file."""
+    blockdev = f"driver=file,node-name=disk,filename={path}"
+    if read_only:
+        blockdev += ",read-only=on"
+    return ["-blockdev", blockdev, "-device", "virtio-blk-pci,drive=disk"]
+
+
 class StorageDaemon:
     """
-    Use as a context manager around the machine that has its arguments().  The
+    A disk that a process of its own serves to a machine, over vhost-user.  Use as a context manager around the machine that has its arguments().  The
     machine's memory must be shared.
     """
 

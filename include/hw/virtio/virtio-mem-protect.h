@@ -63,6 +63,7 @@ typedef struct VirtIOMEMGuard {
     unsigned int nb_waiting;    /* for the lock.  Atomic */
     bool is_aside;              /* registers nothing.  lock */
     bool is_incomplete;         /* does not register all.  lock */
+    bool has_hole;              /* ... since the host could not.  lock */
     bool forbids_reads;         /* atomic */
     VirtIOMEMLoans loans;
 } VirtIOMEMGuard;
@@ -86,7 +87,7 @@ typedef struct VirtIOMEMAudit {
     bool forgives;              /* what it finds in this pass.  lock */
     bool stops;                 /* lock */
     const struct VirtIOMEMAuditKind *kind;  /* how it looks; realized */
-    int fd;                     /* the pagemap, or -1.  lock */
+    int fd;                     /* the pagemap, or -1; realized */
     unsigned int nb_waiting;    /* for the lock.  Atomic */
     uint64_t nb_passes;         /* atomic */
 } VirtIOMEMAudit;
@@ -212,13 +213,19 @@ bool virtio_mem_lend_unclear(VirtIOMEM *vmem, uint64_t offset, bool is_there);
 /* The same for an access to what is not guarded any more: for good */
 void virtio_mem_let_go_on(VirtIOMEM *vmem, uint64_t offset, bool is_there);
 
-/* Takes back what is due, and returns nanoseconds until there is more, or -1 */
-int64_t virtio_mem_end_loans(VirtIOMEM *vmem);
+/*
+ * Takes back the first page if it is due, and returns 0; else how many
+ * nanoseconds it has left, or -1 where none is lent.
+ */
+int64_t virtio_mem_end_loan(VirtIOMEM *vmem);
 
 /* Takes back all of a range. */
 void virtio_mem_end_loans_of(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 
 bool virtio_mem_is_any_lent(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
+
+/* Whether pages that are there hold more than zeroes */
+bool virtio_mem_holds_data(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 
 /* virtio-mem-audit.c */
 

@@ -150,7 +150,6 @@ struct VirtIOMEM {
     VirtIOMEMProtection protection;
     VirtIOMEMJob job;
     int pagemap_fd;                     /* -1: none.  Realized */
-    bool pagemap_was_tried;             /* to open.  Realized */
     VirtIOMEMStream stream;
     bool loaded;                        /* since the last system reset */
 
@@ -355,10 +354,13 @@ int coroutine_mixed_fn virtio_mem_prealloc_plugged(VirtIOMEM *vmem);
 /* virtio-mem-pagemap.c: nothing of it needs the BQL */
 
 /*
- * Opens it, once, where it is of use; to be called before each use.  Not at the
- * start: a QEMU that gives up the rights of root must not keep a file that
- * tells root where in the host its pages are.
+ * Opens /proc/self/pagemap without the right to see where in the host the pages
+ * are, which a QEMU that gives up the rights of root must not keep.  Returns a
+ * descriptor, or -1 with @errp set.
  */
+int virtio_mem_open_pagemap(Error **errp);
+
+/* Opens it where it is of use.  Later QEMU may have no right to. */
 void virtio_mem_pagemap_open(VirtIOMEM *vmem);
 void virtio_mem_pagemap_close(VirtIOMEM *vmem);
 bool virtio_mem_pagemap_is_open(const VirtIOMEM *vmem);
@@ -371,12 +373,13 @@ uint64_t virtio_mem_empty_size(VirtIOMEM *vmem, uint64_t offset, uint64_t size);
 
 /**
  * virtio_mem_pagemap_scan:
- * Finds the first run of pages in [*offset, end), by a pagemap of the caller's;
- * also those that are Linux's page of zeroes.  Returns 0 with the run, whose
- * size is 0 if there is none, or a negative error: Linux before 6.7 can't.
+ * Finds the first run of pages in [*offset, end), and goes no further than
+ * @max_size bytes of it, by a pagemap of the caller's; also those that are
+ * Linux's page of zeroes.  Returns 0 with the run, whose size is 0 if there is
+ * none, or a negative error: Linux before 6.7 can't.
  */
 int virtio_mem_pagemap_scan(VirtIOMEM *vmem, int fd, uint64_t *offset,
-                            uint64_t end, uint64_t *size);
+                            uint64_t end, uint64_t max_size, uint64_t *size);
 
 /* virtio-mem-blocks.c */
 
