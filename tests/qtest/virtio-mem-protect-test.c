@@ -254,7 +254,7 @@ static void test_guard_in_a_job(QVirtioMem *mem, const void *row)
     for (offset = 0; offset < 16; offset += 2) {
         assert_ack(plug(mem, offset, 1));
     }
-    g_assert_cmpint(told(mem, "extents"), ==, 2);
+    g_assert_cmpint(told(mem, "extents"), ==, 4);
     /* Now there is room for others, which are guarded after the next pass. */
     assert_ack(unplug_all(mem));
     host_begins("slow");
@@ -609,7 +609,7 @@ static const Case cases[] = {
       WRITE ",protection-max-extents=8" },
     { "protection-waits-for-a-job", test_guard_in_a_job,
       DEFAULT_DEVICE ",prealloc=on,unplugged-protection=write"
-      ",protection-max-extents=2" },
+      ",protection-max-extents=4" },
     { "a-host-without-a-page-is-no-way-out", test_no_pages, WRITE },
     { "mappings-are-shared", test_few_mappings, WRITE },
     { "mappings-are-shared-with-others", test_few_mappings, WRITE,
