@@ -25,10 +25,13 @@ MODES = {
     "full": "the host catches each write and each read",
 }
 
+# Kinds of violations, in the device's words and in ours
+WORDS = {"writes": "writes", "reads": "reads", "found": "pages found"}
+
 PLUGGED = 512 * MIB
 EVENT = "MEMORY_DEVICE_VIOLATION"
 
-# What the guest writes to after it gave it back, from its second 128 MiB on:
+# What the guest writes to after it gave it back, so many bytes into the region:
 # so many pages, so many bytes from one to the next
 PAGES = 4096
 STRIDE = 64 << 10
@@ -81,7 +84,7 @@ def plug_and_unplug(vm, show):
 
 def violations(vm, mode):
     info = vm.devices()[mode].get("protection", {})
-    return {kind: info.get(kind, 0) for kind in ("writes", "reads", "found")}
+    return {kind: info.get(kind, 0) for kind in WORDS}
 
 
 def first_event(vm, mode):
@@ -105,8 +108,8 @@ def misbehave(vm, mode, show):
 
 def words(result):
     """What the host was told."""
-    told = [f"{count} {kind}" for kind, count in result.violations.items()
-            if count]
+    told = [f"{count} {WORDS[kind]}" for kind, count
+            in result.violations.items() if count]
     return ", ".join(told) or "nothing"
 
 
@@ -120,6 +123,10 @@ def show_results(results, show):
         table.add_row(result.mode, human(result.grown), str(result.kept),
                       words(result))
     show.console.print(table)
+    show.line("where no access is caught the host gives 2 MiB at once, not "
+              "pages of 4 KiB")
+    show.line("an access counts again if its page was taken back under way")
+    show.line("")
 
 
 def show_event(results, show):
