@@ -215,6 +215,14 @@ static bool virtio_mem_check_protection(const VirtIOMEM *vmem, Error **errp)
                    VIRTIO_MEM_MAX_INTERVAL_MS);
         return false;
     }
+    if (vmem->protection.mode == MEMORY_DEVICE_PROTECTION_OFF &&
+        vmem->protection.action != MEMORY_DEVICE_VIOLATION_ACTION_REPORT) {
+        error_setg(errp, "property '%s': %s needs '%s', which is off",
+                   VIRTIO_MEM_PROTECTION_ACTION_PROP,
+                   MemoryDeviceViolationAction_str(vmem->protection.action),
+                   VIRTIO_MEM_PROTECTION_PROP);
+        return false;
+    }
     return true;
 }
 

@@ -55,6 +55,9 @@ MISTAKES = {
                                "maybe"),
     "unplugged-protection": ("memdev=m0,unplugged-protection=maybe", "maybe"),
     "protection-action": ("memdev=m0,protection-action=maybe", "maybe"),
+    "protection-action alone": (
+        "memdev=m0,protection-action=pause",
+        "'protection-action': pause needs 'unplugged-protection', which is off"),
     "protection-interval": ("memdev=m0,protection-interval=9",
                             "'protection-interval': 9 ms is not from 10 ms"),
     "protection-interval much": (
