@@ -203,6 +203,25 @@ static void test_resets(QVirtioMem *mem, const void *row)
     wait_nothing_resident(mem);
 }
 
+/* This test checks that a slot is protected while it is mapped. */
+static void test_slots(QVirtioMem *mem, const void *row)
+{
+    write_block(mem, 4, 0);
+    assert_violations(mem, 0, 0);
+    assert_ack(plug(mem, 0, 1));
+    write_block(mem, 4, 0);
+    assert_event(mem, "write", 4, "report");
+    assert_ack(unplug(mem, 0, 1));
+    assert_ack(plug(mem, 4, 1));
+    stamp(mem, 4, 1234);
+    assert_violations(mem, 1, 0);
+    write_block(mem, 0, 0);
+    assert_violations(mem, 2, 0);
+    wait_pass(mem);
+    assert_stamp(mem, 4, 1234);
+    assert_violations(mem, 2, 0);
+}
+
 /* This test checks that the guest's memory is as protected after a stop. */
 static void test_stopped(QVirtioMem *mem, const void *row)
 {
@@ -595,6 +614,8 @@ static const Case cases[] = {
       MEMFD_DEVICE WRITE, MEMFD },
     { "all-ends-are-protected", test_ends, WRITE },
     { "resets-protect", test_resets, WRITE },
+    { "slots-are-protected-while-mapped", test_slots,
+      WRITE ",dynamic-memslots=on" },
     { "a-stop-leaves-it-protected", test_stopped, WRITE },
     { "a-write-of-the-kernel-is-known-by-its-traces", test_outside, WRITE, NULL,
       "write" },
