@@ -115,22 +115,6 @@ static void handle_violation(VirtIOMEM *vmem, uint64_t offset, bool is_write,
     }
 }
 
-/* For one of the vCPUs, whichever */
-static void handle_unclear(VirtIOMEM *vmem, uint64_t offset, bool is_there)
-{
-    CPUState *cpu;
-
-    if (virtio_mem_lend_unclear(vmem, offset, is_there) &&
-        takes_token(&vmem->protection.faults)) {
-        CPU_FOREACH(cpu) {
-            /* Others have no thread yet, or no longer. */
-            if (cpu->created && !cpu->unplug) {
-                slow_down(cpu);
-            }
-        }
-    }
-}
-
 /* The kernel's own threads have other processes, or none. */
 static bool is_thread_of_qemu(uint32_t thread_id)
 {
@@ -152,7 +136,7 @@ static void handle_page(VirtIOMEM *vmem, const struct uffd_msg *msg,
         /* It was plugged meanwhile, or Linux could not let it be. */
         virtio_mem_let_go_on(vmem, offset, is_there);
     } else if (!cpu && is_write && !is_thread_of_qemu(thread_id)) {
-        handle_unclear(vmem, offset, is_there);
+        virtio_mem_lend_unclear(vmem, offset, is_there);
     } else if (is_write ||
                (cpu && qatomic_read(&vmem->protection.guard.forbids_reads))) {
         handle_violation(vmem, offset, is_write, is_there, cpu);
@@ -194,15 +178,40 @@ static void read_faults(VirtIOMEM *vmem)
     }
 }
 
+static void slow_all_down(void)
+{
+    CPUState *cpu;
+
+    cpu_list_lock();
+    CPU_FOREACH(cpu) {
+        /* Others have no thread yet, or no longer. */
+        if (cpu->created && !cpu->unplug) {
+            slow_down(cpu);
+        }
+    }
+    cpu_list_unlock();
+}
+
 /* Returns how long nothing is to be done, in ns; -1: until something happens */
 static int64_t end_loans(VirtIOMEM *vmem)
 {
+    VirtIOMEMLoans *loans = &vmem->protection.guard.loans;
+    unsigned int nb_judged = 0;
     int64_t ns = 0;
 
     while (!ns) {
         let_others_go_first(vmem);
         WITH_QEMU_LOCK_GUARD(&vmem->protection.guard.lock) {
             ns = virtio_mem_end_loan(vmem);
+            nb_judged += loans->nb_judged;
+            loans->nb_judged = 0;
+        }
+    }
+    while (nb_judged--) {
+        if (takes_token(&vmem->protection.faults)) {
+            /* One of them it was. */
+            slow_all_down();
+            break;
         }
     }
     return ns;

@@ -134,12 +134,14 @@ static VirtIOMEMLoan *nth_loan(VirtIOMEMLoans *loans, unsigned int n)
 
 static void judge(VirtIOMEM *vmem, uint64_t page)
 {
-    if (virtio_mem_holds_data(vmem, page, page_size(vmem))) {
-        virtio_mem_violated(vmem, MEMORY_DEVICE_VIOLATION_KIND_WRITE, page, 1,
-                            NULL);
-    } else if (qatomic_read(&vmem->protection.guard.forbids_reads)) {
-        virtio_mem_violated(vmem, MEMORY_DEVICE_VIOLATION_KIND_READ, page, 1,
-                            NULL);
+    VirtIOMEMGuard *guard = &vmem->protection.guard;
+    bool is_write = virtio_mem_holds_data(vmem, page, page_size(vmem));
+
+    if (is_write || qatomic_read(&guard->forbids_reads)) {
+        virtio_mem_violated(vmem, is_write
+                            ? MEMORY_DEVICE_VIOLATION_KIND_WRITE
+                            : MEMORY_DEVICE_VIOLATION_KIND_READ, page, 1, NULL);
+        guard->loans.nb_judged++;
     }
 }
 
@@ -276,9 +278,9 @@ bool virtio_mem_lend(VirtIOMEM *vmem, uint64_t offset, bool is_there)
     return lend(vmem, offset, is_there, false);
 }
 
-bool virtio_mem_lend_unclear(VirtIOMEM *vmem, uint64_t offset, bool is_there)
+void virtio_mem_lend_unclear(VirtIOMEM *vmem, uint64_t offset, bool is_there)
 {
-    return lend(vmem, offset, is_there, true);
+    lend(vmem, offset, is_there, true);
 }
 
 void virtio_mem_let_go_on(VirtIOMEM *vmem, uint64_t offset, bool is_there)

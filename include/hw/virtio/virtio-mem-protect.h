@@ -48,6 +48,7 @@ typedef struct VirtIOMEMLoans {
     unsigned int first;
     unsigned int nb;
     unsigned int max;           /* fewer where pages are large */
+    unsigned int nb_judged;     /* violations that cost no vCPU time yet */
     void *zeroes;               /* a page, where the kernel can't make one */
     int mem_fd;                 /* the memory of this process, or -1 */
 } VirtIOMEMLoans;
@@ -208,7 +209,7 @@ void virtio_mem_lend_zeroes(VirtIOMEM *vmem, uint64_t offset);
 bool virtio_mem_lend(VirtIOMEM *vmem, uint64_t offset, bool is_there);
 
 /* The same where nobody knows what for: what the page holds in the end tells */
-bool virtio_mem_lend_unclear(VirtIOMEM *vmem, uint64_t offset, bool is_there);
+void virtio_mem_lend_unclear(VirtIOMEM *vmem, uint64_t offset, bool is_there);
 
 /* The same for an access to what is not guarded any more: for good */
 void virtio_mem_let_go_on(VirtIOMEM *vmem, uint64_t offset, bool is_there);
