@@ -32,28 +32,39 @@ static bool executes(const void *page)
 	return WIFEXITED(status) && WEXITSTATUS(status) == VALUE;
 }
 
-int do_execute(char **argv)
+/* Returns a page of physical memory, or MAP_FAILED with errno. */
+static void *open_window(const char *address)
 {
-	off_t address = strtoull(argv[0], NULL, 0);
 	int fd = open("/dev/window", O_RDWR);
 	void *page = MAP_FAILED;
-	bool done = false;
-	int rc;
 
-	if (fd >= 0)
+	if (fd >= 0) {
 		page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
-			    MAP_SHARED, fd, address);
-	if (page != MAP_FAILED) {
-		memcpy(page, code, sizeof(code));
-		usleep(strtoul(argv[1], NULL, 0) * 1000);
-		done = executes(page);
-	}
-	rc = page == MAP_FAILED ? answer(false, "/dev/window: %s",
-					 strerror(errno))
-				: answer(true, "%d", done);
-	if (page != MAP_FAILED)
-		munmap(page, PAGE);
-	if (fd >= 0)
+			    MAP_SHARED, fd, strtoull(address, NULL, 0));
 		close(fd);
-	return rc;
+	}
+	return page;
+}
+
+int do_put_code(char **argv)
+{
+	void *page = open_window(argv[0]);
+
+	if (page == MAP_FAILED)
+		return answer(false, "/dev/window: %s", strerror(errno));
+	memcpy(page, code, sizeof(code));
+	munmap(page, PAGE);
+	return answer(true, "");
+}
+
+int do_execute(char **argv)
+{
+	void *page = open_window(argv[0]);
+	bool done;
+
+	if (page == MAP_FAILED)
+		return answer(false, "/dev/window: %s", strerror(errno));
+	done = executes(page);
+	munmap(page, PAGE);
+	return answer(true, "%d", done);
 }

@@ -55,7 +55,8 @@ int do_devmem(char **argv);	/* PHYSICAL */
 int do_copy_memory(char **argv);	/* BYTES ROUNDS; tells ns, a line each */
 
 /* execute.c */
-int do_execute(char **argv);	/* PHYSICAL MS; the latter from write to call */
+int do_put_code(char **argv);	/* PHYSICAL */
+int do_execute(char **argv);	/* PHYSICAL */
 
 /* spin.c */
 int do_spin(char **argv);	/* CPU */

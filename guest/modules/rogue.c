@@ -27,9 +27,13 @@ static bool reads;
 module_param(reads, bool, 0444);
 MODULE_PARM_DESC(reads, "Read them only");
 
-static uint pause;
-module_param(pause, uint, 0444);
-MODULE_PARM_DESC(pause, "Milliseconds from writing to reading");
+static bool waits;
+module_param(waits, bool, 0444);
+MODULE_PARM_DESC(waits, "Between writing and reading, until it may go on");
+
+static bool goes_on;
+module_param(goes_on, bool, 0644);
+MODULE_PARM_DESC(goes_on, "Reads what it has written");
 
 static bool later;
 module_param(later, bool, 0444);
@@ -82,7 +86,8 @@ static int use_all(void)
 		rc = use_page(i, true, &value);
 	}
 	written = true;
-	msleep(pause);
+	while (waits && !READ_ONCE(goes_on))
+		msleep(10);
 	for (i = 0; i < count && !rc; i++) {
 		rc = use_page(i, false, &value);
 		kept += !rc && value == value_of(i);

@@ -85,6 +85,22 @@ static bool is_in_use(const VirtIOMEM *vmem, uint64_t entry)
                            qemu_ram_is_shared(virtio_mem_ram_block(vmem)));
 }
 
+/* Finds the first run of pages in use; @found is relative to the first entry */
+static bool find_run(const VirtIOMEM *vmem, const uint64_t *entries, int nb,
+                     Found *found)
+{
+    uint64_t small = qemu_real_host_page_size();
+    int first = 0, end;
+
+    while (first < nb && !is_in_use(vmem, entries[first])) {
+        first++;
+    }
+    for (end = first; end < nb && is_in_use(vmem, entries[end]); end++) {
+    }
+    *found = (Found) { first * small, (end - first) * small };
+    return first < nb;
+}
+
 /* Before Linux 6.7 */
 static bool find_by_reading(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
                             Found *found)
@@ -101,14 +117,11 @@ static bool find_by_reading(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
         if (nb < (ssize_t)sizeof(*entries)) {
             return false;
         }
-        for (int i = 0; i < nb / sizeof(*entries); i++) {
-            if (is_in_use(vmem, entries[i])) {
-                *found = (Found) {
-                    QEMU_ALIGN_DOWN(offset + i * small, page_size(vmem)),
-                    page_size(vmem)
-                };
-                return true;
-            }
+        if (find_run(vmem, entries, nb / sizeof(*entries), found)) {
+            found->offset = QEMU_ALIGN_DOWN(offset + found->offset,
+                                            page_size(vmem));
+            found->size = ROUND_UP(found->size, page_size(vmem));
+            return true;
         }
     }
     return false;

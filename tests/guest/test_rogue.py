@@ -57,6 +57,26 @@ def told(vm, kind):
                if event["data"]["kind"] == kind)
 
 
+def use_until(vm, start, stride, count, back):
+    """
+    Has the guest write `count` pages, and read them once the host has all
+    `back`.  Returns how many it kept.
+    """
+    vm.guest.use_physical_later(start, stride, count, waits=True)
+    vm.wait_for("the guest to write", vm.guest.has_written_physical)
+    vm.wait_for("the host to have all back", back)
+    vm.guest.read_physical()
+    vm.wait_for("the guest to read", vm.guest.has_used_physical)
+    return vm.guest.end_use_physical()
+
+
+def use_pages(vm, start=UNPLUGGED, stride=2 * MIB):
+    """The same for PAGES pages, from an address in the region on."""
+    resident = vm.host_resident("vm0")
+    return use_until(vm, vm.base + start, stride, PAGES,
+                     lambda: vm.host_resident("vm0") <= resident)
+
+
 def check_end(vm, resident):
     """Nothing was gained, and nobody else lost anything."""
     vm.wait_for("the host's memory",
@@ -74,8 +94,7 @@ def test_write(boot, mode, place):
     start, stride = PLACES[place]
     resident = vm.host_resident("vm0")
     assert violations(vm) == (0, 0, 0)
-    kept = vm.guest.use_physical(vm.base + start, stride, PAGES, pause_ms=200)
-    assert kept == 0
+    assert use_pages(vm, start, stride) == 0
     writes, reads, found = violations(vm)
     assert writes >= PAGES and found == 0
     assert (reads >= PAGES) == (mode == "full")
@@ -97,9 +116,7 @@ def test_audit(boot, host, kernel):
         host.begin("old")
     vm = boot_protected(boot, "audit")
     resident = vm.host_resident("vm0")
-    kept = vm.guest.use_physical(vm.base + UNPLUGGED, 2 * MIB, PAGES,
-                                 pause_ms=1000)
-    assert kept == 0
+    assert use_pages(vm) == 0
     writes, reads, found = violations(vm)
     assert writes == 0 and reads == 0 and found >= PAGES
     vm.wait_for("the events", lambda: told(vm, "found") == found)
@@ -121,8 +138,8 @@ def test_hugetlb(boot, host, hugepages, mode, kernel):
     vm.resize_exact(vm0=128 * MIB)
     base = vm.devices()["vm0"]["memaddr"]
     vm.guest.hold("data", 64 * MIB)
-    assert not vm.guest.use_physical(base + 512 * MIB, 2 * MIB, 16,
-                                     pause_ms=1000)
+    assert use_until(vm, base + 512 * MIB, 2 * MIB, 16,
+                     lambda: pages.free == before - 64) == 0
     writes, reads, found = violations(vm)
     assert found >= 16 if mode == "audit" else writes >= 16
     assert bool(reads) == (mode == "full")
@@ -137,8 +154,7 @@ def test_off(boot):
     """Show that without protection such a guest has the memory."""
     vm = boot_protected(boot, "off")
     resident = vm.host_resident("vm0")
-    kept = vm.guest.use_physical(vm.base + UNPLUGGED, 2 * MIB, PAGES,
-                                 pause_ms=200)
+    kept = vm.guest.use_physical(vm.base + UNPLUGGED, 2 * MIB, PAGES)
     assert kept == PAGES
     assert vm.host_resident("vm0") >= resident + PAGES * PAGE
     assert "protection" not in vm.devices()["vm0"]
@@ -161,7 +177,7 @@ def test_read(boot, mode):
 def test_first(boot, mode):
     """Catch what begins at the region's first byte when nothing is plugged."""
     vm = boot_empty(boot, mode)
-    assert not vm.guest.use_physical(vm.base, PAGE, PAGES, pause_ms=100)
+    assert use_pages(vm, 0, PAGE) == 0
     assert violations(vm)[0] >= PAGES
     vm.wait_for("the host's memory", lambda: vm.host_resident("vm0") == 0)
     vm.resize_exact(vm0=GIB)
@@ -172,8 +188,11 @@ def test_execute(boot, mode):
     """Let no code last, and call what a vCPU fetches a read."""
     vm = boot_protected(boot, mode)
     resident = vm.host_resident("vm0")
-    done = vm.guest.execute_physical(vm.base + UNPLUGGED, pause_ms=1000)
-    assert done == (mode == "off")
+    vm.guest.put_code(vm.base + UNPLUGGED)
+    if mode != "off":
+        vm.wait_for("the host's memory",
+                    lambda: vm.host_resident("vm0") <= resident)
+    assert vm.guest.execute_code(vm.base + UNPLUGGED) == (mode == "off")
     if mode != "off":
         writes, reads, found = violations(vm)
         assert bool(writes) == (mode in ("write", "full"))
@@ -228,8 +247,7 @@ def test_discard(boot):
     """Let nothing last, and tell nobody."""
     vm = boot_protected(boot, "write", "discard")
     resident = vm.host_resident("vm0")
-    assert not vm.guest.use_physical(vm.base + UNPLUGGED, 2 * MIB, PAGES,
-                                     pause_ms=100)
+    assert use_pages(vm) == 0
     assert violations(vm)[0] >= PAGES
     check_end(vm, resident)
     assert not vm.events(EVENT)
@@ -259,13 +277,12 @@ def test_pause(boot):
     check_end(vm, resident)
 
 
-def check_protected(vm, base):
+def check_protected(vm):
     """Waits until the guard is back, and sees that it catches what it should."""
     vm.wait_for("the guard",
                 lambda: protection(vm)["guarded"] == SIZE - PLUGGED)
     before = violations(vm)[0]
-    assert not vm.guest.use_physical(base + UNPLUGGED, 2 * MIB, PAGES,
-                                     pause_ms=100)
+    assert use_pages(vm) == 0
     assert violations(vm)[0] >= before + PAGES
     vm.guest.verify("data")
 
@@ -274,18 +291,20 @@ def test_snapshot(boot, tmp_path):
     """Step aside for a snapshot of the running guest, and come back."""
     vm = boot_protected(boot, "full")
     vm.save(tmp_path / "guest", "background-snapshot")
-    check_protected(vm, vm.base)
+    check_protected(vm)
     there = boot.twin(vm)
+    there.base = vm.base
     there.restore(tmp_path / "guest")
-    check_protected(there, vm.base)
+    check_protected(there)
 
 
 def test_postcopy(boot):
     """Begin on the target when all of its memory has come."""
     vm = boot_protected(boot, "full")
     there = boot.twin(vm)
+    there.base = vm.base
     vm.migrate_postcopy(there)
-    check_protected(there, vm.base)
+    check_protected(there)
 
 
 def test_storm(boot):

@@ -37,8 +37,8 @@ PAGES = 4096
 STRIDE = 64 << 10
 FIRST = 256 * MIB
 
-# Then it waits for longer than the audit takes to come by, and reads again.
-PAUSE_MS = 2500
+# Then the audit comes by as often, before it reads again.
+PASSES = 2
 
 
 @dataclass
@@ -87,6 +87,11 @@ def violations(vm, mode):
     return {kind: info.get(kind, 0) for kind in WORDS}
 
 
+def passes(vm, mode):
+    """How often the audit has looked through all"""
+    return vm.devices()[mode].get("protection", {}).get("passes", 0)
+
+
 def first_event(vm, mode):
     return next((event["data"] for event in vm.events(EVENT)
                  if event["data"]["id"] == mode), None)
@@ -96,9 +101,13 @@ def misbehave(vm, mode, show):
     """What comes of the guest's writing to a device's unplugged memory."""
     show.begin(f"{mode}: {MODES[mode]}; the guest writes {PAGES} pages")
     start = vm.devices()[mode]["memaddr"] + FIRST
-    vm.guest.use_physical_later(start, STRIDE, PAGES, PAUSE_MS)
+    vm.guest.use_physical_later(start, STRIDE, PAGES, waits=True)
     vm.wait_for("the guest to write", vm.guest.has_written_physical)
     grown = vm.host_resident(mode)
+    last = passes(vm, mode) + PASSES
+    vm.wait_for("the audit",
+                lambda: mode == "off" or passes(vm, mode) >= last)
+    vm.guest.read_physical()
     vm.wait_for("the guest to read", vm.guest.has_used_physical)
     result = Result(mode, grown, vm.guest.end_use_physical(),
                     violations(vm, mode), first_event(vm, mode))

@@ -135,23 +135,28 @@ class Guest:
     def end_occupy(self):
         self.command("unload", "occupy")
 
-    def use_physical(self, start, stride=PAGE_SIZE, count=1, pause_ms=0,
-                     reads=False):
+    def use_physical(self, start, stride=PAGE_SIZE, count=1, reads=False):
         """
         Writes `count` pages, a `stride` apart, from a physical address on,
-        whether the kernel may or not; reads them after a pause, or only
-        `reads` them.  Returns how many had their value then.
+        whether the kernel may or not, and reads them; or only `reads` them.
+        Returns how many had their value then.
         """
-        self._load_rogue(start, stride, count,
-                         f"pause={pause_ms} reads={int(reads)}")
+        self._load_rogue(start, stride, count, f"reads={int(reads)}")
         return self.end_use_physical()
 
-    def use_physical_later(self, start, stride=PAGE_SIZE, count=1, pause_ms=0):
-        """Begins to; end_use_physical() follows when has_used_physical()."""
-        self._load_rogue(start, stride, count, f"pause={pause_ms} later=1")
+    def use_physical_later(self, start, stride=PAGE_SIZE, count=1, waits=False):
+        """
+        Begins to; end_use_physical() follows when has_used_physical().  Where
+        it `waits` it only writes, until read_physical() when
+        has_written_physical().
+        """
+        self._load_rogue(start, stride, count, f"waits={int(waits)} later=1")
 
     def has_written_physical(self):
         return self._rogue_says("written")
+
+    def read_physical(self):
+        self.write("/sys/module/rogue/parameters/goes_on", "1")
 
     def _load_rogue(self, start, stride, count, options):
         self.command("load", *self._rogue(start, stride, count, options))
@@ -184,13 +189,14 @@ class Guest:
         self.command("unload", "rogue")
         return kept
 
-    def execute_physical(self, address, pause_ms=0):
-        """
-        Writes code to a page of physical memory, and executes it after a pause;
-        returns whether it was still there.
-        """
+    def put_code(self, address):
+        """Writes code to a page of physical memory."""
         self.command("load", f"{TESTS_DIR}/window.ko")
-        done = self.command("execute", hex(address), pause_ms)
+        self.command("put-code", hex(address))
+
+    def execute_code(self, address):
+        """Executes it, after put_code(); returns whether it was still there."""
+        done = self.command("execute", hex(address))
         self.command("unload", "window")
         return done == "1"
 
