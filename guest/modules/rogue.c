@@ -87,7 +87,7 @@ static int use_all(void)
 	}
 	written = true;
 	while (waits && !READ_ONCE(goes_on))
-		msleep(10);
+		msleep(20);
 	for (i = 0; i < count && !rc; i++) {
 		rc = use_page(i, false, &value);
 		kept += !rc && value == value_of(i);

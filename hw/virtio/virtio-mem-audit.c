@@ -95,7 +95,9 @@ static bool find_run(const VirtIOMEM *vmem, const uint64_t *entries, int nb,
     while (first < nb && !is_in_use(vmem, entries[first])) {
         first++;
     }
-    for (end = first; end < nb && is_in_use(vmem, entries[end]); end++) {
+    end = first;
+    while (end < nb && is_in_use(vmem, entries[end])) {
+        end++;
     }
     *found = (Found) { first * small, (end - first) * small };
     return first < nb;
