@@ -529,18 +529,24 @@ static void test_requests(QVirtioMem *mem, const void *row)
     }
 }
 
-/* Whether it tells root where in the host pages are: that one is in memory. */
+/* Whether it tells root where in the host the first pages of mappings are */
 static void assert_tells_no_frame(pid_t pid, int fd)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/maps", pid);
     g_autofree char *maps = NULL;
-    uint64_t page, entry;
+    g_auto(GStrv) lines = NULL;
+    uint64_t page, entry, present = 0;
 
     g_assert_true(g_file_get_contents(path, &maps, NULL, NULL));
-    page = g_ascii_strtoull(maps, NULL, 16) / qemu_real_host_page_size();
-    g_assert_cmpint(pread(fd, &entry, 8, page * 8), ==, 8);
-    g_assert_true(entry & BIT_ULL(63));
-    g_assert_cmphex(entry & (BIT_ULL(55) - 1), ==, 0);
+    lines = g_strsplit(g_strchomp(maps), "\n", 0);
+    for (char **line = lines; *line; line++) {
+        page = g_ascii_strtoull(*line, NULL, 16) / qemu_real_host_page_size();
+        if (pread(fd, &entry, 8, page * 8) == 8 && entry & BIT_ULL(63)) {
+            g_assert_cmphex(entry & (BIT_ULL(55) - 1), ==, 0);
+            present++;
+        }
+    }
+    g_assert_cmpint(present, >, 0);
 }
 
 /* This test checks what QEMU is told by the files that it looks through. */
