@@ -162,7 +162,7 @@ static bool find_by_seeking(VirtIOMEM *vmem, uint64_t offset, uint64_t end,
     return true;
 }
 
-/* Any memory */
+/* By memory, and by what Linux has */
 
 static const struct VirtIOMEMAuditKind scanning = {
     find_by_scan, PIECE_SIZE

@@ -313,15 +313,17 @@ static void add_extents(VirtIOMEM *vmem, uint64_t shortest)
 /* What is guarded stays so all the time. */
 static void add_unplugged(VirtIOMEM *vmem)
 {
+    VirtIOMEMGuard *guard = &vmem->protection.guard;
     uint64_t shortest = shortest_extent(vmem);
 
-    vmem->protection.guard.is_incomplete = false;
-    vmem->protection.guard.has_hole = false;
+    guard->has_hole = false;
     add_extents(vmem, shortest);
     if (shortest > 1) {
         /* Some of the next shorter ones: not all of them fit. */
         add_extents(vmem, shortest / 2);
     }
+    guard->is_incomplete = guard->nb_blocks < vmem->blocks.nb_blocks -
+                                              vmem->blocks.nb_plugged;
 }
 
 void virtio_mem_guard_anew(VirtIOMEM *vmem)

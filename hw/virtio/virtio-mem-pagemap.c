@@ -11,9 +11,7 @@
 
 #include "qemu/osdep.h"
 #include <linux/capability.h>
-#include <linux/capability.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <sys/syscall.h>
 #include "exec/cpu-common.h"
 #include "hw/virtio/virtio-mem.h"
