@@ -68,8 +68,6 @@ int virtio_mem_discard(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
     } else {
         ret = ram_block_discard_range(virtio_mem_ram_block(vmem), offset, size);
     }
-
-
     trace_virtio_mem_discard(offset, size, ret);
     if (ret) {
         warn_report_once("virtio-mem '%s': memory of the backend cannot be "
