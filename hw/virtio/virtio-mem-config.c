@@ -62,18 +62,6 @@ uint64_t virtio_mem_get_block_size(const VirtIOMEM *vmem)
 
 /* What the user configured */
 
-/* For people: in the largest unit that needs no fraction. */
-static char *exact_size_str(uint64_t size)
-{
-    static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
-    unsigned int i;
-
-    for (i = 0; i + 1 < ARRAY_SIZE(units) && size && size % KiB == 0; i++) {
-        size /= KiB;
-    }
-    return g_strdup_printf("%" PRIu64 " %s", size, units[i]);
-}
-
 unsigned int virtio_mem_nb_numa_nodes(void)
 {
     MachineState *ms = MACHINE(qdev_get_machine());
@@ -130,7 +118,7 @@ static bool virtio_mem_check_multiple(const VirtIOMEM *vmem,
                                       uint64_t value, Error **errp)
 {
     uint64_t block_size = virtio_mem_get_block_size(vmem);
-    g_autofree char *unit = exact_size_str(block_size);
+    g_autofree char *unit = virtio_mem_size_str(block_size);
 
     if (!QEMU_IS_ALIGNED(value, block_size)) {
         error_setg(errp, "property '%s': %s is not a multiple of '%s' %s",
@@ -144,8 +132,8 @@ static bool virtio_mem_check_requested_size(const VirtIOMEM *vmem,
                                             uint64_t value, Error **errp)
 {
     uint64_t region_size = virtio_mem_region_size(vmem);
-    g_autofree char *text = exact_size_str(value);
-    g_autofree char *most = exact_size_str(region_size);
+    g_autofree char *text = virtio_mem_size_str(value);
+    g_autofree char *most = virtio_mem_size_str(region_size);
 
     if (value > region_size) {
         error_setg(errp, "property '%s': %s is more than the memory backend's "
@@ -160,8 +148,8 @@ static bool virtio_mem_check_page_size(const VirtIOMEM *vmem, Error **errp)
 {
     uint64_t page_size = host_memory_backend_pagesize(vmem->memdev);
     uint64_t block_size = virtio_mem_get_block_size(vmem);
-    g_autofree char *text = exact_size_str(block_size);
-    g_autofree char *least = exact_size_str(page_size);
+    g_autofree char *text = virtio_mem_size_str(block_size);
+    g_autofree char *least = virtio_mem_size_str(page_size);
 
     if (block_size < page_size) {
         error_setg(errp, "property '%s': %s is less than the memory backend's "
@@ -174,7 +162,7 @@ static bool virtio_mem_check_page_size(const VirtIOMEM *vmem, Error **errp)
 static bool virtio_mem_check_sizes(const VirtIOMEM *vmem, Error **errp)
 {
     uint64_t region_size = virtio_mem_region_size(vmem);
-    g_autofree char *size = exact_size_str(region_size);
+    g_autofree char *size = virtio_mem_size_str(region_size);
     g_autofree char *text = g_strdup_printf("the memory backend's size %s",
                                             size);
     g_autofree char *addr = g_strdup_printf("0x%" PRIx64, vmem->addr);
@@ -238,8 +226,8 @@ bool virtio_mem_check_config(VirtIOMEM *vmem, Error **errp)
 bool virtio_mem_check_unplug(const VirtIOMEM *vmem, Error **errp)
 {
     uint64_t plugged = virtio_mem_get_plugged_size(vmem);
-    g_autofree char *plugged_text = exact_size_str(plugged);
-    g_autofree char *requested_text = exact_size_str(vmem->requested_size);
+    g_autofree char *plugged_text = virtio_mem_size_str(plugged);
+    g_autofree char *requested_text = virtio_mem_size_str(vmem->requested_size);
 
     if (vmem->unplugged_inaccessible != ON_OFF_AUTO_ON) {
         error_setg(errp, "virtio-mem device cannot be unplugged: '%s' is not "
@@ -272,8 +260,8 @@ void virtio_mem_settle_config(VirtIOMEM *vmem)
 {
     uint64_t auto_size = virtio_mem_auto_block_size(vmem);
     bool zeropage = virtio_mem_has_shared_zeropage(vmem);
-    g_autofree char *text = exact_size_str(vmem->block_size);
-    g_autofree char *auto_text = exact_size_str(auto_size);
+    g_autofree char *text = virtio_mem_size_str(vmem->block_size);
+    g_autofree char *auto_text = virtio_mem_size_str(auto_size);
 
     if (!vmem->block_size) {
         vmem->block_size = auto_size;
@@ -328,8 +316,8 @@ static void virtio_mem_get_requested_size(Object *obj, Visitor *v,
 static bool virtio_mem_check_staying(const VirtIOMEM *vmem, uint64_t value,
                                      Error **errp)
 {
-    DeviceState *proxy = qdev_get_parent_bus(DEVICE(vmem))->parent;
-    g_autofree char *text = exact_size_str(value);
+    DeviceState *proxy = virtio_mem_proxy(vmem);
+    g_autofree char *text = virtio_mem_size_str(value);
 
     if (value && proxy->pending_deleted_event) {
         error_setg(errp, "property '%s': cannot be %s while the device is "
@@ -382,8 +370,8 @@ static void virtio_mem_set_block_size_prop(Object *obj, Visitor *v,
         return;
     }
     if (!is_power_of_2(value) || value < VIRTIO_MEM_MIN_BLOCK_SIZE) {
-        text = exact_size_str(value);
-        least = exact_size_str(VIRTIO_MEM_MIN_BLOCK_SIZE);
+        text = virtio_mem_size_str(value);
+        least = virtio_mem_size_str(VIRTIO_MEM_MIN_BLOCK_SIZE);
         error_setg(errp, "property '%s': %s is not a power of two of at least "
                    "%s", name, text, least);
         return;
@@ -430,6 +418,7 @@ static const Property virtio_mem_properties[] = {
                      refuse_unrequested_unplug, false),
     DEFINE_PROP_BOOL(VIRTIO_MEM_EARLY_MIGRATION_PROP, VirtIOMEM,
                      early_migration, true),
+    DEFINE_PROP_BOOL(VIRTIO_MEM_REPORTS_PROP, VirtIOMEM, driver_reports, false),
     DEFINE_PROP_UINT32(VIRTIO_MEM_PROTECTION_INTERVAL_PROP, VirtIOMEM,
                        protection.interval_ms, 1000),
     DEFINE_PROP_UINT32(VIRTIO_MEM_PROTECTION_MAX_EXTENTS_PROP, VirtIOMEM,
@@ -458,6 +447,8 @@ static void virtio_mem_describe_properties(ObjectClass *klass)
     object_class_property_set_description(klass, VIRTIO_MEM_REFUSE_UNPLUG_PROP,
         "answer NACK to a guest that unplugs more than what is plugged beyond "
         "requested-size, and so chooses which memory of the host it has");
+    object_class_property_set_description(klass, VIRTIO_MEM_REPORTS_PROP,
+        "let a driver that can tell how far it came with a resize, and why");
     object_class_property_set_description(klass,
         VIRTIO_MEM_PROTECTION_INTERVAL_PROP,
         "milliseconds between two looks for memory in unplugged blocks, from "

@@ -231,15 +231,15 @@ bool virtio_mem_job_is_running(const VirtIOMEM *vmem)
 static void job_end(VirtIOMEM *vmem)
 {
     VirtIOMEMJob *job = &vmem->job;
+    uint16_t request = job->type->request, response;
     VirtQueueElement *elem;
-    uint16_t response;
 
     qemu_sem_wait(&job->end);
     qemu_bh_cancel(job->bh);
     elem = g_steal_pointer(&job->elem);
     response = job_finish(vmem);
     if (elem) {
-        virtio_mem_answer(vmem, elem, response);
+        virtio_mem_answer(vmem, elem, request, response);
     }
     virtio_mem_tell_plugged_size(vmem);
     virtio_mem_kick_queue(vmem);

@@ -69,6 +69,7 @@ int virtio_mem_discard(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
         ret = ram_block_discard_range(virtio_mem_ram_block(vmem), offset, size);
     }
     trace_virtio_mem_discard(offset, size, ret);
+    virtio_mem_count_discard(vmem, size, !ret);
     if (ret) {
         warn_report_once("virtio-mem '%s': memory of the backend cannot be "
                          "given back: %s", virtio_mem_name(vmem),
@@ -89,6 +90,7 @@ int virtio_mem_prealloc(VirtIOMEM *vmem, uint64_t offset, uint64_t size)
         trace_virtio_mem_prealloc(offset, size);
         return 0;
     }
+    stat64_add(&vmem->stats.prealloc_failures, 1);
     warn_report_once("virtio-mem '%s': 0x%" PRIx64 " bytes at 0x%" PRIx64
                      " cannot be filled with memory of the host: %s",
                      virtio_mem_name(vmem), size, offset,

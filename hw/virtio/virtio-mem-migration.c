@@ -274,6 +274,7 @@ static int virtio_mem_post_load(void *opaque, int version_id)
         /* Who comes with a slot hears of it now, and only now. */
         virtio_mem_memslots_update(vmem);
         virtio_mem_tell_plugged_size(vmem);
+        virtio_mem_resize_begins(vmem);
         vmem->loaded = true;
     }
     virtio_mem_stream_free(vmem);

@@ -1,5 +1,5 @@
 /*
- * virtio-mem: the four requests of the guest
+ * virtio-mem: the requests of the guest
  *
  * Reads a request, checks it, changes blocks, answers.  Rules of the virtio
  * specification are named Dnn: docs/conformance.md lists their tests.  Each
@@ -101,6 +101,7 @@ static void set_blocks(VirtIOMEM *vmem, uint64_t offset, uint64_t size,
 {
     virtio_mem_blocks_set(&vmem->blocks, offset, size, plugged);
     trace_virtio_mem_blocks_changed(offset, size, plugged);
+    virtio_mem_resize_goes_on(vmem, plugged ? size : 0, plugged ? 0 : size);
 }
 
 /* PLUG */
@@ -129,6 +130,7 @@ static uint16_t virtio_mem_plug_finish(VirtIOMEM *vmem, uint64_t offset,
 }
 
 static const VirtIOMEMJobType prealloc_job = {
+    .request = VIRTIO_MEM_REQ_PLUG,
     .work = virtio_mem_prealloc,
     .undo = virtio_mem_discard,
     .finish = virtio_mem_plug_finish,
@@ -200,6 +202,7 @@ static uint16_t virtio_mem_unplug_finish(VirtIOMEM *vmem, uint64_t offset,
 }
 
 static const VirtIOMEMJobType discard_job = {
+    .request = VIRTIO_MEM_REQ_UNPLUG,
     .work = virtio_mem_discard,
     .finish = virtio_mem_unplug_finish,
     .piece_size = virtio_mem_discard_piece_size,
@@ -245,12 +248,15 @@ static Outcome virtio_mem_unplug(VirtIOMEM *vmem, Request *request)
 static uint16_t virtio_mem_unplug_all_finish(VirtIOMEM *vmem, uint64_t offset,
                                              uint64_t size, int ret)
 {
+    uint64_t plugged = virtio_mem_get_plugged_size(vmem);
+
     if (ret) {
         return discard_failed(vmem, offset, size);
     }
-    if (vmem->blocks.nb_plugged) {
+    if (plugged) {
         virtio_mem_notify_discard_all(vmem);
         virtio_mem_blocks_clear(&vmem->blocks);         /* D41 */
+        virtio_mem_resize_goes_on(vmem, 0, plugged);
     }
     virtio_mem_protect(vmem, 0, virtio_mem_region_size(vmem));
     trace_virtio_mem_unplugged_all();
@@ -259,6 +265,7 @@ static uint16_t virtio_mem_unplug_all_finish(VirtIOMEM *vmem, uint64_t offset,
 }
 
 static const VirtIOMEMJobType discard_all_job = {
+    .request = VIRTIO_MEM_REQ_UNPLUG_ALL,
     .work = virtio_mem_discard,
     .finish = virtio_mem_unplug_all_finish,
     .piece_size = virtio_mem_discard_piece_size,
@@ -316,6 +323,17 @@ static Outcome virtio_mem_state(VirtIOMEM *vmem, Request *request)
     return answered(request, VIRTIO_MEM_RESP_ACK);
 }
 
+/* X_REPORT */
+
+static Outcome virtio_mem_report(VirtIOMEM *vmem, Request *request)
+{
+    VirtQueueElement *elem = request->elem;
+    struct virtio_mem_x_report report;
+
+    iov_to_buf(elem->out_sg, elem->out_num, 0, &report, sizeof(report));
+    return answered(request, virtio_mem_take_report(vmem, &report));
+}
+
 /* All of them */
 
 typedef struct RequestType {
@@ -345,22 +363,39 @@ static const RequestType request_types[] = {
     },
 };
 
+static const RequestType report_type = {
+    .size = sizeof(struct virtio_mem_x_report),
+    .handle = virtio_mem_report,
+};
+
+/* NULL: there is no such request. */
+static const RequestType *request_type(VirtIOMEM *vmem, uint16_t type)
+{
+    if (type == VIRTIO_MEM_REQ_X_REPORT &&
+        virtio_vdev_has_feature(VIRTIO_DEVICE(vmem), VIRTIO_MEM_F_X_REPORT)) {
+        return &report_type;
+    }
+    return type < ARRAY_SIZE(request_types) ? &request_types[type] : NULL;
+}
+
 /* Puts the response on the queue, and frees the element. */
 static void send_response(VirtIOMEM *vmem, VirtQueueElement *elem,
-                          struct virtio_mem_resp *resp)
+                          uint16_t request, struct virtio_mem_resp *resp)
 {
     trace_virtio_mem_send_response(resp->type);
+    virtio_mem_count_answer(vmem, request, resp->type);
     resp->type = cpu_to_le16(resp->type);
     iov_from_buf(elem->in_sg, elem->in_num, 0, resp, sizeof(*resp));
     virtqueue_push(vmem->vq, elem, sizeof(*resp));
     g_free(elem);
 }
 
-void virtio_mem_answer(VirtIOMEM *vmem, VirtQueueElement *elem, uint16_t type)
+void virtio_mem_answer(VirtIOMEM *vmem, VirtQueueElement *elem,
+                       uint16_t request, uint16_t answer)
 {
-    struct virtio_mem_resp resp = { .type = type };
+    struct virtio_mem_resp resp = { .type = answer };
 
-    send_response(vmem, elem, &resp);
+    send_response(vmem, elem, request, &resp);
     virtio_notify(VIRTIO_DEVICE(vmem), vmem->vq);
 }
 
@@ -370,24 +405,25 @@ bool virtio_mem_handle_request(VirtIOMEM *vmem, VirtQueueElement *elem)
     size_t size = iov_to_buf(elem->out_sg, elem->out_num, 0, &request.req,
                              sizeof(request.req));
     uint16_t type = le16_to_cpu(request.req.type);
+    const RequestType *known = request_type(vmem, type);
     Outcome outcome;
 
     if (size < REQUEST_HEADER_SIZE ||
         iov_size(elem->in_sg, elem->in_num) < sizeof(request.resp)) {
         return false;
     }
-    if (type >= ARRAY_SIZE(request_types)) {
+    if (!known) {
         qemu_log_mask(LOG_GUEST_ERROR, "virtio-mem '%s': request type %u: "
                       "only 0 to %zu exist\n", virtio_mem_name(vmem), type,
                       ARRAY_SIZE(request_types) - 1);
         outcome = answered(&request, VIRTIO_MEM_RESP_ERROR);
-    } else if (size < request_types[type].size) {
+    } else if (iov_size(elem->out_sg, elem->out_num) < known->size) {
         return false;
     } else {
-        outcome = request_types[type].handle(vmem, &request);
+        outcome = known->handle(vmem, &request);
     }
     if (outcome == ANSWERED) {
-        send_response(vmem, elem, &request.resp);
+        send_response(vmem, elem, type, &request.resp);
     }
     return true;
 }

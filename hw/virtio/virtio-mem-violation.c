@@ -86,7 +86,7 @@ static void warn(VirtIOMEM *vmem, MemoryDeviceViolationKind kind,
 static void tell(VirtIOMEM *vmem, MemoryDeviceViolationKind kind,
                  const VirtIOMEMViolation *violation)
 {
-    DeviceState *proxy = qdev_get_parent_bus(DEVICE(vmem))->parent;
+    DeviceState *proxy = virtio_mem_proxy(vmem);
     g_autofree char *path = object_get_canonical_path(OBJECT(proxy));
 
     warn(vmem, kind, violation);

@@ -57,12 +57,22 @@ struct VirtIOMEMSystemReset {
     ResettableState state;
 };
 
-static QLIST_HEAD(, VirtIOMEM) realized_devices =
-    QLIST_HEAD_INITIALIZER(realized_devices);
+static QTAILQ_HEAD(, VirtIOMEM) realized_devices =
+    QTAILQ_HEAD_INITIALIZER(realized_devices);
+
+DeviceState *virtio_mem_proxy(const VirtIOMEM *vmem)
+{
+    return qdev_get_parent_bus(DEVICE(vmem))->parent;
+}
+
+VirtIOMEM *virtio_mem_next(const VirtIOMEM *vmem)
+{
+    return vmem ? QTAILQ_NEXT(vmem, next) : QTAILQ_FIRST(&realized_devices);
+}
 
 const char *virtio_mem_name(const VirtIOMEM *vmem)
 {
-    const char *id = DEVICE(qdev_get_parent_bus(DEVICE(vmem))->parent)->id;
+    const char *id = virtio_mem_proxy(vmem)->id;
 
     return id ? id : TYPE_VIRTIO_MEM;
 }
@@ -143,8 +153,13 @@ void virtio_mem_shrink_usable_region(VirtIOMEM *vmem)
 
 void virtio_mem_request_size(VirtIOMEM *vmem, uint64_t size)
 {
-    trace_virtio_mem_requested_size(vmem->requested_size, size);
+    uint64_t old_size = vmem->requested_size;
+
+    trace_virtio_mem_requested_size(old_size, size);
     vmem->requested_size = size;
+    if (size != old_size) {
+        virtio_mem_resize_begins(vmem);
+    }
     /* D08: it only ever grows here. */
     virtio_mem_set_usable_size(vmem, MAX(vmem->usable_region_size,
                                          virtio_mem_usable_size(vmem)));
@@ -229,16 +244,19 @@ static void virtio_mem_vm_state_changed(void *opaque, bool running,
     virtio_mem_protect_update(vmem);
 }
 
-/* The guest takes back all that it asked for. */
+/* The guest takes back all that it asked for, and what it told. */
 static void virtio_mem_reset(VirtIODevice *vdev)
 {
-    virtio_mem_job_forsake(VIRTIO_MEM(vdev));
+    VirtIOMEM *vmem = VIRTIO_MEM(vdev);
+
+    virtio_mem_job_forsake(vmem);
+    vmem->report.is_there = false;
 }
 
 static void virtio_mem_queue_reset(VirtIODevice *vdev, uint32_t queue_index)
 {
     if (queue_index == 0) {
-        virtio_mem_reset(vdev);
+        virtio_mem_job_forsake(VIRTIO_MEM(vdev));
     }
 }
 
@@ -273,6 +291,7 @@ static uint64_t virtio_mem_get_features(VirtIODevice *vdev, uint64_t features,
         [VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE] =
             VIRTIO_MEM(vdev)->unplugged_inaccessible == ON_OFF_AUTO_ON,
         [VIRTIO_MEM_F_PERSISTENT_SUSPEND] = qemu_wakeup_suspend_enabled(),
+        [VIRTIO_MEM_F_X_REPORT] = VIRTIO_MEM(vdev)->driver_reports,
     };
 
     for (unsigned int bit = 0; bit < ARRAY_SIZE(offered); bit++) {
@@ -330,14 +349,14 @@ static void virtio_mem_system_reset_exit(Object *obj, ResetType type)
 {
     VirtIOMEM *vmem;
 
-    QLIST_FOREACH(vmem, &realized_devices, next) {
+    QTAILQ_FOREACH(vmem, &realized_devices, next) {
         vmem->loaded = false;
     }
     if (type == RESET_TYPE_WAKEUP || type == RESET_TYPE_SNAPSHOT_LOAD ||
         virtio_mem_guest_is_elsewhere()) {
         return;
     }
-    QLIST_FOREACH(vmem, &realized_devices, next) {
+    QTAILQ_FOREACH(vmem, &realized_devices, next) {
         virtio_mem_job_settle(vmem, false);
         /*
          * Blocks that can't be unplugged, or mustn't as they migrate, stay
@@ -346,6 +365,7 @@ static void virtio_mem_system_reset_exit(Object *obj, ResetType type)
         if (!virtio_mem_is_migrating()) {
             virtio_mem_unplug_all(vmem);
         }
+        virtio_mem_resize_begins(vmem);
     }
 }
 
@@ -440,7 +460,8 @@ static void virtio_mem_realize(DeviceState *dev, Error **errp)
                                           RAM_DISCARD_MANAGER(vmem));
     virtio_mem_migration_register(vmem);
     virtio_mem_system_reset_register_once();
-    QLIST_INSERT_HEAD(&realized_devices, vmem, next);
+    QTAILQ_INSERT_TAIL(&realized_devices, vmem, next);
+    virtio_mem_resize_begins(vmem);
 }
 
 static void virtio_mem_unrealize(DeviceState *dev)
@@ -448,7 +469,7 @@ static void virtio_mem_unrealize(DeviceState *dev)
     VirtIODevice *vdev = VIRTIO_DEVICE(dev);
     VirtIOMEM *vmem = VIRTIO_MEM(dev);
 
-    QLIST_REMOVE(vmem, next);
+    QTAILQ_REMOVE(&realized_devices, vmem, next);
     virtio_mem_job_destroy(vmem);
     virtio_mem_protect_end(vmem);
     virtio_mem_pagemap_close(vmem);

@@ -13,7 +13,11 @@
  *   virtio-mem-memslots.c   which parts of the region the guest can reach
  *   virtio-mem-discard.c    telling others in QEMU (VFIO, migration, dumps)
  *   virtio-mem-migration.c  the device's state in a migration stream
- *   virtio-mem-config.c     properties, and what users get told
+ *   virtio-mem-config.c     properties
+ *   virtio-mem-stats.c      what users can know of the device
+ *   virtio-mem-report.c     what the driver tells of a resize
+ *   virtio-mem-qmp.c        QMP commands
+ *   virtio-mem-hmp.c        ... for people
  *
  * virtio-mem-protect.h has the parts that protect unplugged memory.
  *
@@ -30,8 +34,11 @@
 #include "qapi/qapi-types-common.h"
 #include "qapi/qapi-types-machine.h"
 #include "qemu/notify.h"
+#include "qemu/queue.h"
+#include "qemu/stats64.h"
 #include "qemu/thread.h"
 #include "qom/object.h"
+#include "standard-headers/linux/virtio_mem.h"
 #include "system/hostmem.h"
 
 #define TYPE_VIRTIO_MEM "virtio-mem"
@@ -49,6 +56,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOMEM, VIRTIO_MEM)
 #define VIRTIO_MEM_UNPLUGGED_INACCESSIBLE_PROP "unplugged-inaccessible"
 #define VIRTIO_MEM_REFUSE_UNPLUG_PROP "refuse-unrequested-unplug"
 #define VIRTIO_MEM_EARLY_MIGRATION_PROP "x-early-migration"
+#define VIRTIO_MEM_REPORTS_PROP "x-driver-reports"
 #define VIRTIO_MEM_PROTECTION_PROP "unplugged-protection"
 #define VIRTIO_MEM_PROTECTION_ACTION_PROP "protection-action"
 #define VIRTIO_MEM_PROTECTION_INTERVAL_PROP "protection-interval"
@@ -122,6 +130,37 @@ typedef struct VirtIOMEMStream {
     unsigned long *plugged;
 } VirtIOMEMStream;
 
+/* How many answers of the device there are: ACK to ERROR */
+#define VIRTIO_MEM_NR_ANSWERS 4
+
+/* Everything since the device was realized */
+typedef struct VirtIOMEMStats {
+    uint64_t answers[VIRTIO_MEM_REQUEST_TYPE__MAX][VIRTIO_MEM_NR_ANSWERS];
+    uint64_t plugged;           /* bytes */
+    uint64_t unplugged;         /* bytes */
+    /* From any thread */
+    Stat64 discards;
+    Stat64 discarded;           /* bytes */
+    Stat64 discard_failures;
+    Stat64 prealloc_failures;
+} VirtIOMEMStats;
+
+/* The last resize; times are of QEMU_CLOCK_REALTIME */
+typedef struct VirtIOMEMLastResize {
+    uint64_t from;              /* bytes plugged */
+    uint64_t to;                /* bytes requested */
+    int64_t begin_ms;
+    int64_t end_ms;             /* once it is done */
+    bool is_done;
+} VirtIOMEMLastResize;
+
+/* What the driver told last, checked */
+typedef struct VirtIOMEMReport {
+    bool is_there;
+    int64_t told_ms;            /* of QEMU_CLOCK_REALTIME */
+    struct virtio_mem_x_report data;    /* in host byte order */
+} VirtIOMEMReport;
+
 /* All state is protected by the BQL, unless it says otherwise. */
 struct VirtIOMEM {
     VirtIODevice parent_obj;
@@ -140,6 +179,7 @@ struct VirtIOMEM {
     bool dynamic_memslots;
     bool refuse_unrequested_unplug;
     bool early_migration;               /* plugged blocks go ahead of RAM */
+    bool driver_reports;                /* a driver may tell how far it came */
 
     /* Sizes in bytes, multiples of block_size */
     uint64_t requested_size;
@@ -157,15 +197,25 @@ struct VirtIOMEM {
     NotifierList size_change_notifiers;
     uint64_t told_size;                 /* bytes; what these know is plugged */
     QEMUTimer *tell_timer;              /* until they are told more; realized */
+    VirtIOMEMStats stats;
+    VirtIOMEMLastResize resize;
+    VirtIOMEMReport report;
+
     NotifierWithReturn migration_notifier;
     VMChangeStateEntry *vm_state_handler;
-    QLIST_ENTRY(VirtIOMEM) next;        /* among all realized devices */
+    QTAILQ_ENTRY(VirtIOMEM) next;       /* among all realized devices */
 };
 
 /* virtio-mem.c */
 
 /* What messages call the device: its ID, or else its type. */
 const char *virtio_mem_name(const VirtIOMEM *vmem);
+
+/* What of the machine it is: the PCI device, say. */
+DeviceState *virtio_mem_proxy(const VirtIOMEM *vmem);
+
+/* The realized device after another one, or the first after NULL; or NULL. */
+VirtIOMEM *virtio_mem_next(const VirtIOMEM *vmem);
 
 /* Bytes that are plugged. */
 uint64_t virtio_mem_get_plugged_size(const VirtIOMEM *vmem);
@@ -194,7 +244,7 @@ void virtio_mem_shrink_usable_region(VirtIOMEM *vmem);
 /* Goes on with the queue, soon. */
 void virtio_mem_kick_queue(VirtIOMEM *vmem);
 
-/* Fills all but the ID. */
+/* For query-memory-devices; fills all but the ID. */
 void virtio_mem_fill_device_info(VirtIOMEM *vmem, VirtioMEMDeviceInfo *info);
 
 /* virtio-mem-config.c */
@@ -225,6 +275,42 @@ uint64_t virtio_mem_get_block_size(const VirtIOMEM *vmem);
 /* Of the guest; 0 when the machine has none, which is one without a number. */
 unsigned int virtio_mem_nb_numa_nodes(void);
 
+/* virtio-mem-size.c */
+
+/* For people: a size in the largest unit that needs no fraction; to be freed. */
+char *virtio_mem_size_str(uint64_t size);
+
+/* virtio-mem-stats.c */
+
+/* A request got an answer; both as on the wire. */
+void virtio_mem_count_answer(VirtIOMEM *vmem, uint16_t request,
+                             uint16_t answer);
+
+/* Memory was given back to the host, or not; from any thread. */
+void virtio_mem_count_discard(VirtIOMEM *vmem, uint64_t size, bool done);
+
+/* The machine is to have another size from now on. */
+void virtio_mem_resize_begins(VirtIOMEM *vmem);
+
+/* So many bytes were plugged or unplugged. */
+void virtio_mem_resize_goes_on(VirtIOMEM *vmem, uint64_t plugged,
+                               uint64_t unplugged);
+
+/* Fills all but the ID and the map. */
+void virtio_mem_fill_status(VirtIOMEM *vmem, VirtioMEMStatus *status);
+
+/* virtio-mem-report.c */
+
+/*
+ * Takes what a driver tells, if it is possible; returns the type of the
+ * response.
+ */
+uint16_t virtio_mem_take_report(VirtIOMEM *vmem,
+                                const struct virtio_mem_x_report *report);
+
+/* What the driver told last; NULL if it did not, to be freed. */
+VirtioMEMReport *virtio_mem_report_info(const VirtIOMEM *vmem);
+
 /* virtio-mem-request.c */
 
 /**
@@ -236,8 +322,9 @@ unsigned int virtio_mem_nb_numa_nodes(void);
  */
 bool virtio_mem_handle_request(VirtIOMEM *vmem, VirtQueueElement *elem);
 
-/* Answers the element with this type of response, frees it, and notifies. */
-void virtio_mem_answer(VirtIOMEM *vmem, VirtQueueElement *elem, uint16_t type);
+/* Answers an element, frees it, and notifies; @request and @answer are types. */
+void virtio_mem_answer(VirtIOMEM *vmem, VirtQueueElement *elem,
+                       uint16_t request, uint16_t answer);
 
 /**
  * virtio_mem_unplug_all:
@@ -250,6 +337,7 @@ void virtio_mem_unplug_all(VirtIOMEM *vmem);
 
 /* What jobs of a kind do.  Ranges are bytes in the region. */
 struct VirtIOMEMJobType {
+    uint16_t request;           /* the type of what asked for it */
     /*
      * Does one piece of the work, in whichever thread, without the BQL.
      * Returns 0 or a negative error.

@@ -24,6 +24,11 @@
 #define VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE	1
 /* blocks keep their state over suspend to RAM */
 #define VIRTIO_MEM_F_PERSISTENT_SUSPEND		2
+/*
+ * ours, not in the specification: the driver tells how far it came, see struct
+ * virtio_mem_x_report.  The last of the bits that are for types of devices.
+ */
+#define VIRTIO_MEM_F_X_REPORT			23
 
 /* Request types */
 
@@ -31,6 +36,8 @@
 #define VIRTIO_MEM_REQ_UNPLUG		1
 #define VIRTIO_MEM_REQ_UNPLUG_ALL	2
 #define VIRTIO_MEM_REQ_STATE		3
+/* only with VIRTIO_MEM_F_X_REPORT */
+#define VIRTIO_MEM_REQ_X_REPORT		0x8000
 
 /* Response types */
 
@@ -91,6 +98,64 @@ struct virtio_mem_resp {
 	union {
 		struct virtio_mem_resp_state state;
 	} u;
+};
+
+/*
+ * What VIRTIO_MEM_REQ_X_REPORT tells.
+ *
+ * How an attempt to reach requested_size ended
+ */
+#define VIRTIO_MEM_X_DONE		0
+/* memory that should be unplugged is in use */
+#define VIRTIO_MEM_X_IN_USE		1
+/* too little free memory is left */
+#define VIRTIO_MEM_X_NO_MEMORY		2
+/* the guest's administrator forbids to take memory offline */
+#define VIRTIO_MEM_X_FORBIDDEN		3
+/* the device answered VIRTIO_MEM_RESP_BUSY */
+#define VIRTIO_MEM_X_HOST_BUSY		4
+/* new memory could not be brought online */
+#define VIRTIO_MEM_X_NOT_ONLINED	5
+/* there is no place to add memory, or that failed */
+#define VIRTIO_MEM_X_NO_ROOM		6
+/* VIRTIO_MEM_RESP_ERROR, or an answer that does not exist */
+#define VIRTIO_MEM_X_ODD_ANSWER		7
+/* VIRTIO_MEM_RESP_NACK, or anything else */
+#define VIRTIO_MEM_X_REFUSED		8
+
+#define VIRTIO_MEM_X_NR_RESULTS		9
+
+/* Why blocks that should be unplugged can't be */
+
+/* pages of the kernel's own */
+#define VIRTIO_MEM_X_KERNEL		0
+/* pages that could be moved, but that somebody holds */
+#define VIRTIO_MEM_X_PINNED		1
+/* too little free memory to move what is in use */
+#define VIRTIO_MEM_X_NO_SPACE		2
+/* something refused to take them offline */
+#define VIRTIO_MEM_X_OFFLINE_REFUSED	3
+/* anything else, or what has gone since */
+#define VIRTIO_MEM_X_OTHER		4
+
+#define VIRTIO_MEM_X_NR_CAUSES		5
+
+/* Its response has no more than a type: ACK, or ERROR for what can't be. */
+struct virtio_mem_x_report {
+	__virtio16 type;
+	/* VIRTIO_MEM_X_DONE ... */
+	__virtio16 result;
+	/* how often the driver tried to reach requested_size */
+	__virtio32 attempts;
+	/* after how many milliseconds it tries again by itself; 0: it does not */
+	__virtio32 retry_ms;
+	__virtio32 padding;
+	/* bytes that it aimed at */
+	__virtio64 requested_size;
+	/* bytes of blocks in the way, by VIRTIO_MEM_X_KERNEL ... */
+	__virtio64 stuck_size[VIRTIO_MEM_X_NR_CAUSES];
+	/* bytes that are plugged, but not online */
+	__virtio64 offline_size;
 };
 
 /*
