@@ -38,7 +38,7 @@ static VirtIOMEM *find_device(const char *id, Error **errp)
     if (vmem) {
         return vmem;
     }
-    object = object_resolve_path(id, &ambiguous);
+    object = *id ? object_resolve_path(id, &ambiguous) : NULL;
     if (!object) {
         error_setg(errp, ambiguous ? "'%s' is more than one object, and no "
                    "virtio-mem device" : "there is no device '%s'", id);

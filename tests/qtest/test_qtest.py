@@ -136,6 +136,14 @@ def test_host_in_protection(name, host):
     check_case(case(name))
 
 
+@pytest.mark.parametrize("name", ["query-counts-discards",
+                                  "query-counts-what-the-host-has-not"])
+def test_host_failures_count(name, host):
+    """Count what the host could not do."""
+    # The case says when.
+    check_case(case(name))
+
+
 @pytest.mark.parametrize("name", ["a-write-is-caught",
                                   "a-write-is-caught-in-memfd"])
 def test_host_is_busy(name, host):

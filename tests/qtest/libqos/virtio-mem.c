@@ -486,7 +486,8 @@ static const char *const areas[] = {
     "virtio-mem", "virtio-mem-plug", "virtio-mem-unplug", "virtio-mem-state",
     "virtio-mem-queue", "virtio-mem-chain", "virtio-mem-ring",
     "virtio-mem-storm", "virtio-mem-management", "virtio-mem-options",
-    "virtio-mem-listener", "virtio-mem-protect",
+    "virtio-mem-listener", "virtio-mem-protect", "virtio-mem-status",
+    "virtio-mem-report",
 };
 
 static void *get_driver(void *object, const char *interface)
