@@ -263,6 +263,7 @@ int virtio_mem_start(struct virtio_mem *vm)
 	vm->loss_told = false;
 	vm->doubt.nr = 0;
 	vm->result = 1;
+	memset(&vm->report, 0, sizeof(vm->report));
 	virtio_mem_resume(vm);
 	return 0;
 }

@@ -131,6 +131,7 @@ static const unsigned int virtio_mem_features[] = {
 #endif
 	VIRTIO_MEM_F_UNPLUGGED_INACCESSIBLE,
 	VIRTIO_MEM_F_PERSISTENT_SUSPEND,
+	VIRTIO_MEM_F_X_REPORT,
 };
 
 static const struct virtio_device_id virtio_mem_ids[] = {

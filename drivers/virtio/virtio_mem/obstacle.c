@@ -151,8 +151,10 @@ static unsigned long virtio_mem_find_lasting(struct virtio_mem *vm,
  * does not give up by itself.  But pages that wait on a list of another CPU
  * seem to be pinned, or to be the kernel's, and only to try empties that: so
  * the first does not count, nor the second where there is no other way to try.
+ * Returns what kind of page there is, or VIRTIO_MEM_PAGE_FREE.
  */
-bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk)
+enum virtio_mem_kind virtio_mem_obstructed(struct virtio_mem *vm,
+					   unsigned long chunk)
 {
 	unsigned long first = PHYS_PFN(virtio_mem_chunk_addr(vm, chunk));
 	unsigned long end = first + PHYS_PFN(vm->chunk_size), found = 0;
@@ -168,15 +170,15 @@ bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk)
 		found = virtio_mem_find_lasting(vm, first, end,
 						VIRTIO_MEM_PAGE_PINNED, &kind);
 	virtio_mem_remember(vm, chunk, found, kind);
-	return found;
+	return found ? kind : VIRTIO_MEM_PAGE_FREE;
 }
 
 /*
  * Finds out why @nr blocks could not be taken back.  A page that is gone by
- * now is not found any more.
+ * now is not found any more: VIRTIO_MEM_PAGE_FREE.
  */
-void virtio_mem_blame(struct virtio_mem *vm, unsigned long block,
-		      unsigned long nr)
+enum virtio_mem_kind virtio_mem_blame(struct virtio_mem *vm,
+				      unsigned long block, unsigned long nr)
 {
 	unsigned long pfn = virtio_mem_block_pfn(vm, block);
 	unsigned long nr_pages = nr * virtio_mem_block_pages(vm);
@@ -184,7 +186,7 @@ void virtio_mem_blame(struct virtio_mem *vm, unsigned long block,
 	unsigned long found;
 
 	if (!virtio_mem_lock_pages(vm))
-		return;
+		return VIRTIO_MEM_PAGE_FREE;
 	found = virtio_mem_find_obstacle(pfn, nr_pages,
 					 VIRTIO_MEM_PAGE_POISONED, &kind);
 	if (!found && nr < vm->chunk_blocks)
@@ -192,7 +194,9 @@ void virtio_mem_blame(struct virtio_mem *vm, unsigned long block,
 						 VIRTIO_MEM_PAGE_MOVABLE,
 						 &kind);
 	mutex_unlock(&vm->pages);
-	if (found)
-		virtio_mem_remember(vm, virtio_mem_chunk_of(vm, PFN_PHYS(found)),
-				    found, kind);
+	if (!found)
+		return VIRTIO_MEM_PAGE_FREE;
+	virtio_mem_remember(vm, virtio_mem_chunk_of(vm, PFN_PHYS(found)), found,
+			    kind);
+	return kind;
 }

@@ -5,15 +5,17 @@
  */
 
 #include <linux/errno.h>
+#include <linux/kernel.h>
 #include <linux/memory.h>
 #include <linux/ratelimit.h>
 #include <linux/sizes.h>
 #include <linux/virtio.h>
+#include <linux/virtio_mem.h>
 
 #include "virtio_mem.h"
 
 /* Bytes that are plugged, but that nobody has onlined. */
-static u64 virtio_mem_not_online(const struct virtio_mem *vm)
+u64 virtio_mem_not_online(const struct virtio_mem *vm)
 {
 	u64 memory_block = memory_block_size_bytes();
 	unsigned long chunk;
@@ -29,36 +31,48 @@ static u64 virtio_mem_not_online(const struct virtio_mem *vm)
 	return size;
 }
 
+/* What an attempt can end with: in the log, and for the device */
+static const struct virtio_mem_reason {
+	int rc;
+	u16 result;
+	const char *text;
+} virtio_mem_reasons[] = {
+	{ 0, VIRTIO_MEM_X_DONE, "done" },
+	{ 1, VIRTIO_MEM_X_REFUSED, "under way" },
+	{ -EBUSY, VIRTIO_MEM_X_IN_USE, "memory is in use" },
+	{ -EPERM, VIRTIO_MEM_X_FORBIDDEN, "unplug_online forbids it" },
+	{ -ENOMEM, VIRTIO_MEM_X_NO_MEMORY, "too little memory is available" },
+	{ -ETXTBSY, VIRTIO_MEM_X_HOST_BUSY, "the host is busy" },
+	{ -EIO, VIRTIO_MEM_X_REFUSED, "the device is broken" },
+	{ -ETIMEDOUT, VIRTIO_MEM_X_REFUSED, "the device does not answer" },
+	{ -ECANCELED, VIRTIO_MEM_X_NOT_ONLINED, "Linux could not online it" },
+	{ -EEXIST, VIRTIO_MEM_X_NO_ROOM, "no room to add memory" },
+	{ -ENOSPC, VIRTIO_MEM_X_NO_ROOM, "no room to add memory" },
+	{ -EINVAL, VIRTIO_MEM_X_ODD_ANSWER, "the device gave an odd answer" },
+	{ -EPROTO, VIRTIO_MEM_X_ODD_ANSWER, "the device gave an odd answer" },
+	/* of any other */
+	{ -EAGAIN, VIRTIO_MEM_X_REFUSED, "not possible now" },
+};
+
+static const struct virtio_mem_reason *virtio_mem_find_reason(int rc)
+{
+	const struct virtio_mem_reason *reason = virtio_mem_reasons;
+	const struct virtio_mem_reason *last =
+		&virtio_mem_reasons[ARRAY_SIZE(virtio_mem_reasons) - 1];
+
+	while (reason < last && reason->rc != rc)
+		reason++;
+	return reason;
+}
+
 const char *virtio_mem_reason(int rc)
 {
-	switch (rc) {
-	case 0:
-		return "done";
-	case 1:
-		return "under way";
-	case -EBUSY:
-		return "memory is in use";
-	case -EPERM:
-		return "unplug_online forbids it";
-	case -ENOMEM:
-		return "too little memory is available";
-	case -ETXTBSY:
-		return "the host is busy";
-	case -EIO:
-		return "the device is broken";
-	case -ETIMEDOUT:
-		return "the device does not answer";
-	case -ECANCELED:
-		return "Linux could not online it";
-	case -EEXIST:
-	case -ENOSPC:
-		return "no room to add memory";
-	case -EINVAL:
-	case -EPROTO:
-		return "the device gave an odd answer";
-	default:
-		return "not possible now";
-	}
+	return virtio_mem_find_reason(rc)->text;
+}
+
+u16 virtio_mem_result(int rc)
+{
+	return virtio_mem_find_reason(rc)->result;
 }
 
 /* Bytes of the region that don't fill a chunk, below and above the others. */

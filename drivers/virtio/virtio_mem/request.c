@@ -84,29 +84,25 @@ static int virtio_mem_await_response(struct virtio_mem *vm)
 }
 
 /*
- * Returns 0, or when nothing was sent -EINTR, if the thread is to rest or the
- * device is broken, or -ENOMEM.
+ * Whether there is a device to send to, and the buffers are ours: not those of a
+ * request that no one waited for.
  */
-static int virtio_mem_send(struct virtio_mem *vm, u16 type,
-			   unsigned long block, unsigned long nr)
+static bool virtio_mem_can_send(struct virtio_mem *vm)
+{
+	return !READ_ONCE(vm->leave) &&
+	       !(vm->in_flight && virtio_mem_await_response(vm));
+}
+
+/*
+ * Sends a request that is filled.  Returns 0, or when nothing was sent -EINTR,
+ * if the device is broken, or -ENOMEM.
+ */
+static int virtio_mem_post(struct virtio_mem *vm, const void *data, size_t len)
 {
 	struct scatterlist req, resp, *sgs[] = { &req, &resp };
-	u64 addr = vm->addr + block * vm->block_size;
 
-	if (READ_ONCE(vm->leave))
-		return -EINTR;	/* there may be no device any more */
-	/* The buffers still belong to a request that no one waited for. */
-	if (vm->in_flight && virtio_mem_await_response(vm))
-		return -EINTR;
-
-	memset(&vm->req, 0, sizeof(vm->req));
-	vm->req.type = cpu_to_virtio16(vm->vdev, type);
-	if (nr) {	/* the three requests with a range lay it out alike */
-		vm->req.u.plug.addr = cpu_to_virtio64(vm->vdev, addr);
-		vm->req.u.plug.nb_blocks = cpu_to_virtio16(vm->vdev, nr);
-	}
 	memset(&vm->resp, 0xff, sizeof(vm->resp));
-	sg_init_one(&req, &vm->req, sizeof(vm->req));
+	sg_init_one(&req, data, len);
 	sg_init_one(&resp, &vm->resp, sizeof(vm->resp));
 	reinit_completion(&vm->response);
 
@@ -115,6 +111,23 @@ static int virtio_mem_send(struct virtio_mem *vm, u16 type,
 	vm->in_flight = true;
 	virtqueue_kick(vm->vq);
 	return 0;
+}
+
+/* As virtio_mem_post(), or -EINTR if the thread is to rest. */
+static int virtio_mem_send(struct virtio_mem *vm, u16 type,
+			   unsigned long block, unsigned long nr)
+{
+	u64 addr = vm->addr + block * vm->block_size;
+
+	if (!virtio_mem_can_send(vm))
+		return -EINTR;
+	memset(&vm->req, 0, sizeof(vm->req));
+	vm->req.type = cpu_to_virtio16(vm->vdev, type);
+	if (nr) {	/* the three requests with a range lay it out alike */
+		vm->req.u.plug.addr = cpu_to_virtio64(vm->vdev, addr);
+		vm->req.u.plug.nb_blocks = cpu_to_virtio16(vm->vdev, nr);
+	}
+	return virtio_mem_post(vm, &vm->req, sizeof(vm->req));
 }
 
 /* What each answer of the device means for who asked. */
@@ -141,6 +154,22 @@ static int virtio_mem_answer(struct virtio_mem *vm,
 	return known[type].rc;
 }
 
+/* Waits for the answer, if the request could be sent (@rc). */
+static int virtio_mem_finish(struct virtio_mem *vm, u16 type, ktime_t since,
+			     int rc)
+{
+	enum virtio_mem_answer answer = VIRTIO_MEM_ANSWER_NONE;
+
+	cond_resched();		/* a fast device would never let us sleep */
+	if (!rc)
+		rc = virtio_mem_await_response(vm);
+	if (!rc)
+		rc = virtio_mem_answer(vm, &answer);
+	virtio_mem_count_request(vm, type, answer);
+	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_REQUEST, since, !rc);
+	return rc;
+}
+
 /*
  * Returns 0, or what a retry later might change.  @nr is 0 for the request that
  * has no range.
@@ -148,20 +177,27 @@ static int virtio_mem_answer(struct virtio_mem *vm,
 int virtio_mem_exchange(struct virtio_mem *vm, u16 type, unsigned long block,
 			unsigned long nr)
 {
-	enum virtio_mem_answer answer = VIRTIO_MEM_ANSWER_NONE;
 	ktime_t since = ktime_get();
 	int rc = virtio_mem_send(vm, type, block, nr);
 
-	cond_resched();		/* a fast device would never let us sleep */
-	if (!rc)
-		rc = virtio_mem_await_response(vm);
-	if (!rc)
-		rc = virtio_mem_answer(vm, &answer);
+	rc = virtio_mem_finish(vm, type, since, rc);
 	if (rc == -EINVAL || rc == -EPROTO)
 		vm->odd = (struct virtio_mem_odd) { type, block, nr };
-	virtio_mem_count_request(vm, type, answer);
-	virtio_mem_count_work(vm, VIRTIO_MEM_WORK_REQUEST, since, !rc);
 	return rc;
+}
+
+/* The device may answer what it likes: nothing depends on it. */
+int virtio_mem_request_report(struct virtio_mem *vm,
+			      const struct virtio_mem_x_report *report)
+{
+	ktime_t since = ktime_get();
+	int rc = -EINTR;
+
+	if (virtio_mem_can_send(vm)) {
+		vm->report = *report;
+		rc = virtio_mem_post(vm, &vm->report, sizeof(vm->report));
+	}
+	return virtio_mem_finish(vm, VIRTIO_MEM_REQ_X_REPORT, since, rc);
 }
 
 /*

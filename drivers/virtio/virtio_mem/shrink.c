@@ -7,6 +7,8 @@
 #include <linux/bitmap.h>
 #include <linux/errno.h>
 #include <linux/sched.h>
+#include <linux/string.h>
+#include <linux/virtio_mem.h>
 
 #include "virtio_mem.h"
 
@@ -67,28 +69,59 @@ static unsigned long virtio_mem_plugged_in(const struct virtio_mem *vm,
 	return plugged;
 }
 
+/* Whether one of those who are asked may have refused: no page is the reason. */
+static bool virtio_mem_was_refused(int rc)
+{
+	return rc != -EBUSY && rc != -EINTR && rc != -EAGAIN && rc != -ENOMEM;
+}
+
+/* Tells why @nr chunks could not be removed, if that was tried one by one. */
+static void virtio_mem_not_removed(struct virtio_mem *vm, unsigned long chunk,
+				   unsigned long nr, int rc)
+{
+	unsigned long plugged = virtio_mem_plugged_in(vm, chunk, nr);
+	enum virtio_mem_kind kind =
+		virtio_mem_blame(vm, virtio_mem_chunk_block(vm, chunk),
+				 nr * vm->chunk_blocks);
+
+	if (nr > 1)
+		return;
+	if (kind == VIRTIO_MEM_PAGE_FREE && virtio_mem_was_refused(rc))
+		virtio_mem_stuck(vm, VIRTIO_MEM_X_OFFLINE_REFUSED, plugged);
+	else
+		virtio_mem_stuck_by(vm, kind, plugged);
+}
+
 /* Removes @nr chunks, or none. */
 static bool virtio_mem_try_remove(struct virtio_mem *vm, unsigned long chunk,
 				  unsigned long nr)
 {
 	u64 size = virtio_mem_plugged_in(vm, chunk, nr) * vm->block_size;
-	unsigned long i;
+	unsigned long i, plugged;
+	enum virtio_mem_kind kind;
+	int rc;
 
 	for (i = chunk; i < chunk + nr; i++) {
+		/* Several are tried again, one by one. */
+		plugged = nr == 1 ? vm->chunks[i].plugged : 0;
 		if (READ_ONCE(vm->chunks[i].online) &&
 		    !(virtio_mem_can_spare(size) &&
-		      virtio_mem_fits_elsewhere(vm, i)))
+		      virtio_mem_fits_elsewhere(vm, i))) {
+			virtio_mem_stuck(vm, VIRTIO_MEM_X_NO_SPACE, plugged);
 			return false;
-		if (virtio_mem_obstructed(vm, i))
+		}
+		kind = virtio_mem_obstructed(vm, i);
+		if (kind != VIRTIO_MEM_PAGE_FREE) {
+			virtio_mem_stuck_by(vm, kind, plugged);
 			return false;
+		}
 	}
 	if (nr == 1 && READ_ONCE(vm->chunks[chunk].online))
 		virtio_mem_drop_cache(vm, chunk);
-	if (!virtio_mem_remove_chunks(vm, chunk, nr))
-		return true;
-	virtio_mem_blame(vm, virtio_mem_chunk_block(vm, chunk),
-			 nr * vm->chunk_blocks);
-	return false;
+	rc = virtio_mem_remove_chunks(vm, chunk, nr);
+	if (rc)
+		virtio_mem_not_removed(vm, chunk, nr, rc);
+	return !rc;
 }
 
 /*
@@ -254,6 +287,17 @@ static unsigned long virtio_mem_take_before(struct virtio_mem *vm,
 	return nr;
 }
 
+/* Tells why a block could not be taken. */
+static void virtio_mem_not_taken(struct virtio_mem *vm, unsigned long chunk,
+				 unsigned long block)
+{
+	if (READ_ONCE(vm->chunks[chunk].online) &&
+	    !virtio_mem_can_spare(vm->block_size))
+		virtio_mem_stuck(vm, VIRTIO_MEM_X_NO_SPACE, 1);
+	else
+		virtio_mem_stuck_by(vm, virtio_mem_blame(vm, block, 1), 1);
+}
+
 /*
  * Takes up to @excess blocks of one chunk, from the top, many at once where
  * that works; each run is unplugged at once.  Blocks with more than @limit
@@ -281,7 +325,7 @@ static int virtio_mem_shrink_partly(struct virtio_mem *vm, unsigned long chunk,
 		rc = virtio_mem_unplug_taken(vm, &run);
 		end--;
 		if (limit && test_bit(end, vm->plugged))
-			virtio_mem_blame(vm, end, 1);
+			virtio_mem_not_taken(vm, chunk, end);
 	}
 	return rc ?: virtio_mem_unplug_taken(vm, &run);
 }
@@ -306,6 +350,8 @@ static int virtio_mem_shrink_blocks(struct virtio_mem *vm, unsigned long target)
 	unsigned long nr, chunk;
 	int rc = 0;
 
+	/* What was found of whole chunks is looked at anew. */
+	memset(vm->stuck, 0, sizeof(vm->stuck));
 	for (nr = 1; nr <= vm->chunk_blocks && !rc; nr++, cond_resched()) {
 		for (chunk = vm->nr_chunks; chunk-- && !rc;) {
 			if (vm->nr_plugged <= target || virtio_mem_must_leave(vm))
@@ -320,10 +366,12 @@ static int virtio_mem_shrink_blocks(struct virtio_mem *vm, unsigned long target)
 	return rc;
 }
 
-static int virtio_mem_why_not(const struct virtio_mem *vm)
+static int virtio_mem_why_not(struct virtio_mem *vm, unsigned long excess)
 {
-	if (!READ_ONCE(virtio_mem_unplug_online))
+	if (!READ_ONCE(virtio_mem_unplug_online)) {
+		virtio_mem_stuck(vm, VIRTIO_MEM_X_OFFLINE_REFUSED, excess);
 		return -EPERM;
+	}
 	return virtio_mem_can_spare(vm->block_size) ? -EBUSY : -ENOMEM;
 }
 
@@ -339,7 +387,7 @@ int virtio_mem_shrink(struct virtio_mem *vm)
 	    vm->unit_blocks < vm->chunk_blocks)
 		rc = virtio_mem_shrink_blocks(vm, target);
 	if (!rc && vm->nr_plugged > target)
-		rc = virtio_mem_why_not(vm);
+		rc = virtio_mem_why_not(vm, vm->nr_plugged - target);
 	return rc;
 }
 

@@ -25,8 +25,9 @@ static struct dentry *virtio_mem_debugfs;
 void virtio_mem_count_request(struct virtio_mem *vm, u16 type,
 			      enum virtio_mem_answer answer)
 {
-	if (type < VIRTIO_MEM_NR_REQUESTS)
-		vm->stats.requests[type][answer]++;
+	if (type == VIRTIO_MEM_REQ_X_REPORT)
+		type = VIRTIO_MEM_NR_REQUESTS - 1;
+	vm->stats.requests[type][answer]++;
 }
 
 void virtio_mem_count_work(struct virtio_mem *vm, enum virtio_mem_work work,
@@ -99,6 +100,11 @@ void virtio_mem_resize_attempted(struct virtio_mem *vm, int rc)
 	spin_unlock(&vm->stats.lock);
 }
 
+unsigned int virtio_mem_resize_attempts(const struct virtio_mem *vm)
+{
+	return vm->stats.resizes[vm->stats.resize].attempts;
+}
+
 u64 virtio_mem_resize_ms(const struct virtio_mem *vm)
 {
 	return div_u64(vm->stats.resizes[vm->stats.resize].ns, NSEC_PER_MSEC);
@@ -155,6 +161,7 @@ static int virtio_mem_requests_show(struct seq_file *seq, void *data)
 		[VIRTIO_MEM_REQ_UNPLUG] = "unplug",
 		[VIRTIO_MEM_REQ_UNPLUG_ALL] = "unplug-all",
 		[VIRTIO_MEM_REQ_STATE] = "state",
+		[VIRTIO_MEM_NR_REQUESTS - 1] = "x-report",
 	};
 	struct virtio_mem *vm = seq->private;
 	unsigned int type, answer;

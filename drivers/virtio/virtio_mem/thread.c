@@ -6,6 +6,7 @@
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
+#include <linux/string.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mem.h>
 #include <linux/virtio_ring.h>
@@ -71,6 +72,7 @@ static int virtio_mem_resize(struct virtio_mem *vm)
 {
 	int rc = 0, rc_empty;
 
+	memset(vm->stuck, 0, sizeof(vm->stuck));
 	if (vm->nr_plugged > virtio_mem_target(vm))
 		rc = virtio_mem_shrink(vm);
 	/* What a busy host did not take back may be more than there was to. */
@@ -121,6 +123,7 @@ static void virtio_mem_pass(struct virtio_mem *vm)
 	virtio_mem_resize_attempted(vm, rc);
 	virtio_mem_report(vm, rc);
 	vm->retry = rc ? virtio_mem_next_retry(vm, jiffies - begin) : 0;
+	virtio_mem_tell(vm, rc);
 }
 
 /*

@@ -20,6 +20,7 @@
  *   obstacle.c which pages stand in the way
  *   cache.c    drops what need not be moved
  *   report.c   what the log tells
+ *   tell.c     what the device is told
  *   stats.c    what debugfs shows
  *   vmcore.c   which memory of a crashed kernel can be read
  *
@@ -145,7 +146,8 @@ enum virtio_mem_answer {
 /* A PCI device that was taken out reads as all ones, its status, too. */
 #define VIRTIO_MEM_STATUS_GONE	U8_MAX
 
-#define VIRTIO_MEM_NR_REQUESTS	(VIRTIO_MEM_REQ_STATE + 1)
+/* The four of the specification, and reports */
+#define VIRTIO_MEM_NR_REQUESTS	(VIRTIO_MEM_REQ_STATE + 2)
 
 struct virtio_mem_work_stats {
 	u64 nr;
@@ -243,6 +245,7 @@ struct virtio_mem {
 	unsigned long nr_plugged;	/* blocks, as the map says */
 	unsigned long retry;		/* jiffies to the next retry; 0: none */
 	u32 round;			/* number of the shrink or growth */
+	unsigned long stuck[VIRTIO_MEM_X_NR_CAUSES];	/* blocks, of a shrink */
 	int reported;			/* how this resize ended; 1: not yet */
 	int result;			/* of the last attempt; 1: none yet */
 	bool again;			/* another pass has to follow this one */
@@ -271,6 +274,7 @@ struct virtio_mem {
 	struct completion response;
 	struct delayed_work reset;
 	struct virtio_mem_req req ____cacheline_aligned;
+	struct virtio_mem_x_report report ____cacheline_aligned;
 	struct virtio_mem_resp resp ____cacheline_aligned;
 };
 
@@ -421,6 +425,8 @@ int virtio_mem_request_change(struct virtio_mem *vm, u16 type,
 			      unsigned long block, unsigned long nr);
 int virtio_mem_request_state(struct virtio_mem *vm, unsigned long block,
 			     unsigned long *nr);
+int virtio_mem_request_report(struct virtio_mem *vm,
+			      const struct virtio_mem_x_report *report);
 unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm);
 
 /* pages.c */
@@ -501,17 +507,28 @@ void virtio_mem_let_go(struct virtio_mem *vm);
 
 /* report.c */
 
+u64 virtio_mem_not_online(const struct virtio_mem *vm);
 const char *virtio_mem_reason(int rc);
+u16 virtio_mem_result(int rc);
 void virtio_mem_init_lines(struct virtio_mem *vm);
 bool virtio_mem_may_tell(struct virtio_mem *vm);
 void virtio_mem_report(struct virtio_mem *vm, int rc);
 
+/* tell.c */
+
+void virtio_mem_stuck(struct virtio_mem *vm, unsigned int cause,
+		      unsigned long nr);
+void virtio_mem_stuck_by(struct virtio_mem *vm, enum virtio_mem_kind kind,
+			 unsigned long nr);
+void virtio_mem_tell(struct virtio_mem *vm, int rc);
+
 /* obstacle.c */
 
 const char *virtio_mem_kind_name(enum virtio_mem_kind kind);
-bool virtio_mem_obstructed(struct virtio_mem *vm, unsigned long chunk);
-void virtio_mem_blame(struct virtio_mem *vm, unsigned long block,
-		      unsigned long nr);
+enum virtio_mem_kind virtio_mem_obstructed(struct virtio_mem *vm,
+					   unsigned long chunk);
+enum virtio_mem_kind virtio_mem_blame(struct virtio_mem *vm,
+				      unsigned long block, unsigned long nr);
 
 /* cache.c */
 
@@ -527,6 +544,7 @@ void virtio_mem_note_obstacle(struct virtio_mem *vm, unsigned long pfn,
 			      enum virtio_mem_kind kind);
 void virtio_mem_resize_begins(struct virtio_mem *vm);
 void virtio_mem_resize_attempted(struct virtio_mem *vm, int rc);
+unsigned int virtio_mem_resize_attempts(const struct virtio_mem *vm);
 u64 virtio_mem_resize_ms(const struct virtio_mem *vm);
 void virtio_mem_stats_show(struct virtio_mem *vm);
 void virtio_mem_stats_hide(struct virtio_mem *vm);
