@@ -11,6 +11,7 @@ ODD = f"{GUEST}/test_odd_device.py"
 RULES = f"{GUEST}/test_conformance.py"
 REASONS = f"{GUEST}/test_reasons.py"
 RESIZE = f"{GUEST}/test_resize.py"
+REPORTS = f"{GUEST}/test_reports.py"
 DEBUG = f"{GUEST}/debug"
 
 
@@ -239,4 +240,24 @@ FAULTS = [
     Fault("unplugged blocks are dumped", "vmcore.c",
           "dump->plugged = state == VIRTIO_MEM_STATE_PLUGGED;",
           "dump->plugged = true;", f"{GUEST}/test_kdump.py"),
+
+    # What the device is told
+    Fault("blocks in the way count with their chunk", "shrink.c",
+          "memset(vm->stuck, 0, sizeof(vm->stuck));\n\tfor",
+          "for", f"{REPORTS} -k kernel_pages"),
+    Fault("what was in the way of a shrink is in that of a growth", "thread.c",
+          "\tmemset(vm->stuck, 0, sizeof(vm->stuck));\n", "",
+          f"{REPORTS} -k no_room"),
+    Fault("who holds a page is not told", "tell.c",
+          "if (kind == VIRTIO_MEM_PAGE_PINNED)", "if (false)",
+          f"{REPORTS} -k pinned"),
+    Fault("who comes online by hand is not told", "notify.c",
+          "\tif (current != vm->thread)\n\t\tvirtio_mem_wake(vm);\n", "",
+          f"{REPORTS} -k not_online"),
+    Fault("devices are told that did not ask", "tell.c",
+          "if (!virtio_has_feature(vm->vdev, VIRTIO_MEM_F_X_REPORT))",
+          "if (false)", f"{REPORTS} -k not_wanted"),
+    Fault("a notifier that refuses is not told", "shrink.c",
+          "virtio_mem_was_refused(rc))", "false)",
+          f"{DEBUG}/test_faults.py -k refused_told", "debug"),
 ]

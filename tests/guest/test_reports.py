@@ -127,11 +127,16 @@ def test_not_online(boot):
 
 
 def test_no_room(boot):
-    """Tell that the ends of a region can't be used."""
+    """Tell that the ends of a region can't be used, and no older cause."""
     vm = boot(talkative(GIB + 64 * MIB))
+    vm.resize_exact(vm0=GIB)
+    vm.guest.pin("page", 65536)
+    refused(vm)
+    assert causes(vm)
     vm.resize("vm0", GIB + 64 * MIB)
     wait_for_result(vm, "no-room", GIB + 64 * MIB)
     assert not causes(vm)
+    vm.guest.drop("page")
     vm.resize_exact(vm0=GIB)
 
 
@@ -145,6 +150,17 @@ def test_host_busy(boot, host):
     refused(vm, "host-busy")
     host.end("keeps-memory")
     vm.wait_exact(vm0=0)
+
+
+def test_not_wanted(boot):
+    """Tell nothing to a device that did not ask for it."""
+    vm = boot()
+    vm.resize_exact(vm0=GIB)
+    vm.resize_exact(vm0=0)
+    for row in status(vm)["requests"]:
+        if row["type"] in ("x-report", "unknown"):
+            row.pop("type")
+            assert not any(row.values())
 
 
 def test_event(boot):

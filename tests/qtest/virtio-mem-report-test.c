@@ -281,14 +281,19 @@ static void test_hmp(QVirtioMem *mem, const void *row)
 
 /* Hostile drivers */
 
-typedef struct BadReport {
-    const char *name;
+/* Bytes in a report */
+typedef struct Field {
     size_t offset;
     size_t width;
+} Field;
+
+typedef struct BadReport {
+    const char *name;
+    Field field;
     uint64_t value;
 } BadReport;
 
-#define FIELD(field) offsetof(Report, field), sizeof(((Report *)NULL)->field)
+#define FIELD(field) { offsetof(Report, field), sizeof_field(Report, field) }
 
 static const BadReport bad_reports[] = {
     { "report-of-a-result-too-many", FIELD(result), VIRTIO_MEM_X_NR_RESULTS },
@@ -311,7 +316,7 @@ static void test_bad_report(QVirtioMem *mem, const void *row)
 
     assert_ack(tell(mem, report));
     qobject_unref(wait_event(mem));
-    memcpy((char *)&report + bad->offset, &bad->value, bad->width);
+    memcpy((char *)&report + bad->field.offset, &bad->value, bad->field.width);
     assert_error(tell(mem, report));
     answer = told(mem);
     assert_example(answer);

@@ -277,7 +277,7 @@ unsigned int virtio_mem_nb_numa_nodes(void);
 
 /* virtio-mem-size.c */
 
-/* For people: a size in the largest unit that needs no fraction; to be freed. */
+/* For people: in the largest unit that needs no fraction; to be freed. */
 char *virtio_mem_size_str(uint64_t size);
 
 /* virtio-mem-stats.c */
@@ -322,7 +322,7 @@ VirtioMEMReport *virtio_mem_report_info(const VirtIOMEM *vmem);
  */
 bool virtio_mem_handle_request(VirtIOMEM *vmem, VirtQueueElement *elem);
 
-/* Answers an element, frees it, and notifies; @request and @answer are types. */
+/* Answers an element of a type of request, frees it, and notifies. */
 void virtio_mem_answer(VirtIOMEM *vmem, VirtQueueElement *elem,
                        uint16_t request, uint16_t answer);
 

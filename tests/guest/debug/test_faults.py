@@ -11,11 +11,12 @@ import pytest
 
 from odd import Odd, OddDevice
 from testvm import GIB, MIB
+from test_reports import causes, refused, talkative
 
 DRIVER = "/sys/bus/virtio/drivers/virtio_mem"
 DEBUGFS = "/sys/kernel/debug"
 NOTIFIER = f"{DEBUGFS}/notifier-error-inject/memory/actions"
-ENOMEM, EBUSY = 12, 16
+EPERM, ENOMEM, EBUSY = 1, 12, 16
 
 # More than there are in any test
 ALL = 1 << 20
@@ -175,3 +176,14 @@ def test_offlining_refused(boot, first, force_bbm):
     vm.resize_exact(vm0=128 * MIB)
     vm.resize_exact(vm0=0)
     vm.wait_for("memory blocks to go", lambda: not vm.device_memory_blocks())
+
+
+def test_refused_told(boot):
+    """Tell the device that another notifier refused, where that is sure."""
+    vm = boot(talkative(), cmdline=asked(True), parameters={"force_bbm": 1})
+    vm.resize_exact(vm0=GIB)
+    inject(vm, "MEM_GOING_OFFLINE", EPERM)
+    refused(vm)
+    assert causes(vm) == {"refused": GIB}
+    inject(vm, "MEM_GOING_OFFLINE", 0)
+    vm.resize_exact(vm0=0)
