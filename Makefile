@@ -87,7 +87,8 @@ PKG_COVERAGE := gcovr
 PKG_FUZZ     := clang libclang-rt-dev llvm
 PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich makedumpfile \
                 python3-pyelftools qemu-system-x86 perl git flex bison bc \
-                mmdebstrap e2fsprogs strace util-linux
+                mmdebstrap e2fsprogs strace util-linux libvirt-daemon \
+                libvirt-daemon-driver-qemu libvirt-clients python3-libvirt
 
 export PYTHONPATH := $(CURDIR)/$(QEMU_TREE)/python:$(CURDIR)/tools
 
@@ -125,7 +126,7 @@ TEST_PROGRAMS := qemu-system-x86_64 tests/qtest/qos-test \
 qemu: $(QEMU_BUILD)/build.ninja $(QEMU_WIRE) ## the device: build/qemu/qemu-system-x86_64
 	@tools/link-tree $(QEMU_TREE) $(QEMU_OURS)
 	@$(PYENV) tools/ninja-build QEMU $(B)/qemu.log $(QEMU_BUILD) -j $(JOBS) \
-		$(TEST_PROGRAMS) storage-daemon/qemu-storage-daemon
+		$(TEST_PROGRAMS) qemu-img storage-daemon/qemu-storage-daemon
 
 $(STAMP)/packages-%: Makefile
 	@tools/need-packages $(PKG_$(shell echo $* | tr a-z A-Z))

@@ -44,6 +44,21 @@ class Hugepages:
         return self._read("free_hugepages")
 
 
+@pytest.fixture
+def hugepages():
+    """hugepages(bytes of a page, number)"""
+    used = []
+
+    def _hugepages(size, number):
+        used.append(Hugepages(size))
+        used[-1].add(number)
+        return used[-1]
+
+    yield _hugepages
+    for pages in used:
+        pages.remove()
+
+
 def huge_device(size, page, **options):
     return Device("vm0", size, options=options, backend="memory-backend-memfd,"
                   f"hugetlb=on,hugetlbsize={page},share=on,reserve=off")

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from backends import Hugepages
+from backends import hugepages      # noqa: F401: a fixture
 from testvm import GIB, MIB, VM, Device, paths
 
 
@@ -85,21 +85,6 @@ class Machine(VM):
         for device, size in sizes.items():
             self.resize(device, size)
         self.wait_exact(**sizes)
-
-
-@pytest.fixture
-def hugepages():
-    """hugepages(bytes of a page, number)"""
-    used = []
-
-    def _hugepages(size, number):
-        used.append(Hugepages(size))
-        used[-1].add(number)
-        return used[-1]
-
-    yield _hugepages
-    for pages in used:
-        pages.remove()
 
 
 @pytest.fixture
