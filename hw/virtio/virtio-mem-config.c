@@ -194,6 +194,7 @@ static bool virtio_mem_check_memslots(const VirtIOMEM *vmem, Error **errp)
 static bool virtio_mem_check_protection(const VirtIOMEM *vmem, Error **errp)
 {
     uint32_t interval = vmem->protection.interval_ms;
+    uint64_t most = virtio_mem_max_mappings() / 2;
 
     if (interval < VIRTIO_MEM_MIN_INTERVAL_MS ||
         interval > VIRTIO_MEM_MAX_INTERVAL_MS) {
@@ -201,6 +202,13 @@ static bool virtio_mem_check_protection(const VirtIOMEM *vmem, Error **errp)
                    "%d ms, which is a day", VIRTIO_MEM_PROTECTION_INTERVAL_PROP,
                    interval, VIRTIO_MEM_MIN_INTERVAL_MS,
                    VIRTIO_MEM_MAX_INTERVAL_MS);
+        return false;
+    }
+    if (vmem->protection.max_extents > most) {
+        error_setg(errp, "property '%s': %" PRIu32 " is more than %" PRIu64
+                   ", which is half of the host's vm.max_map_count: each takes "
+                   "two mappings", VIRTIO_MEM_PROTECTION_MAX_EXTENTS_PROP,
+                   vmem->protection.max_extents, most);
         return false;
     }
     if (vmem->protection.mode == MEMORY_DEVICE_PROTECTION_OFF &&

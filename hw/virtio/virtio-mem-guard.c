@@ -44,7 +44,7 @@ static char *host_addr(const VirtIOMEM *vmem, uint64_t offset)
     return (char *)memory_region_get_ram_ptr(&vmem->memdev->mr) + offset;
 }
 
-static uint64_t max_mappings(void)
+uint64_t virtio_mem_max_mappings(void)
 {
     g_autofree char *text = NULL;
     uint64_t value;
@@ -404,7 +404,8 @@ static bool guard_try(VirtIOMEM *vmem, Error **errp)
 
     if (!guard_register(vmem, 0, vmem->block_size, &ioctls)) {
         error_setg_errno(errp, errno, "Linux can't watch its memory "
-                         "(userfaultfd)");
+                         "(userfaultfd), which of files it can only on tmpfs "
+                         "and hugetlbfs");
         return false;
     }
     guard_unregister(vmem, 0, vmem->block_size);
@@ -437,7 +438,8 @@ bool virtio_mem_guard_begin(VirtIOMEM *vmem, Error **errp)
         return false;
     }
     guard->max_extents = vmem->protection.max_extents ?:
-                         MAX(max_mappings() / SHARE_OF_MAPPINGS, 1);
+                         MAX(virtio_mem_max_mappings() / SHARE_OF_MAPPINGS,
+                             1);
     guard->blocks = bitmap_new(vmem->blocks.nb_blocks);
     guard->nb_blocks = 0;
     guard->nb_extents = 0;

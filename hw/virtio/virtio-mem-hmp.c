@@ -12,6 +12,7 @@
 #include "qobject/qdict.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
+#include "hw/virtio/virtio-mem-hmp.h"
 #include "hw/virtio/virtio-mem.h"
 
 /* The map of a region: characters of a line, and lines at most */
@@ -91,19 +92,26 @@ static void print_report(Monitor *mon, const VirtioMEMReport *report)
                 report->not_online);
 }
 
-static void print_protection(Monitor *mon, const VirtioMEMProtectionInfo *info)
+/* In info memory-devices, too */
+void virtio_mem_print_protection(Monitor *mon,
+                                 const VirtioMEMProtectionInfo *info)
 {
-    g_autofree char *guarded = virtio_mem_size_str(info->guarded);
-    g_autofree char *audited = virtio_mem_size_str(info->audited);
-
-    monitor_printf(mon, "  protection: %s, %s; %s guarded in %" PRIu64
-                   " extents, %s audited\n",
+    monitor_printf(mon, "  protection: %s, %s",
                    MemoryDeviceProtection_str(info->mode),
-                   MemoryDeviceViolationAction_str(info->action), guarded,
-                   info->extents, audited);
+                   MemoryDeviceViolationAction_str(info->action));
+    if (info->now != info->mode) {
+        monitor_printf(mon, "; now %s", MemoryDeviceProtection_str(info->now));
+    }
+    monitor_printf(mon, "\n  protected: %" PRIu64 " guarded in %" PRIu64
+                   " extents, %" PRIu64 " audited\n", info->guarded,
+                   info->extents, info->audited);
     monitor_printf(mon, "  violations: %" PRIu64 " writes, %" PRIu64
-                   " reads, %" PRIu64 " pages found\n", info->writes,
+                   " reads, %" PRIu64 " pages found", info->writes,
                    info->reads, info->found);
+    if (info->has_last_address) {
+        monitor_printf(mon, ", the last at 0x%" PRIx64, info->last_address);
+    }
+    monitor_printf(mon, "\n");
 }
 
 static bool is_zero(const VirtioMEMRequests *row)
@@ -181,7 +189,7 @@ void hmp_info_virtio_mem(Monitor *mon, const QDict *qdict)
             print_report(mon, status->report);
         }
         if (status->protection) {
-            print_protection(mon, status->protection);
+            virtio_mem_print_protection(mon, status->protection);
         }
         print_counts(mon, status);
         print_map(mon, status->map);

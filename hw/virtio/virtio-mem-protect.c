@@ -264,6 +264,21 @@ void virtio_mem_protect_end(VirtIOMEM *vmem)
 
 /* What users get told */
 
+/* What the mode amounts to now; with guard.lock held. */
+static MemoryDeviceProtection mode_now(const VirtIOMEM *vmem)
+{
+    const VirtIOMEMProtection *protection = &vmem->protection;
+
+    if (!memory_is_the_guests()) {
+        return MEMORY_DEVICE_PROTECTION_OFF;
+    }
+    if (!is_guarding(vmem) || protection->guard.is_aside) {
+        return MEMORY_DEVICE_PROTECTION_AUDIT;
+    }
+    return qatomic_read(&protection->guard.forbids_reads) ? protection->mode
+           : MEMORY_DEVICE_PROTECTION_WRITE;
+}
+
 VirtioMEMProtectionInfo *virtio_mem_protection_info(VirtIOMEM *vmem)
 {
     uint64_t unplugged = virtio_mem_region_size(vmem) -
@@ -277,6 +292,7 @@ VirtioMEMProtectionInfo *virtio_mem_protection_info(VirtIOMEM *vmem)
     info->mode = vmem->protection.mode;
     info->action = vmem->protection.action;
     virtio_mem_guard_lock(vmem);
+    info->now = mode_now(vmem);
     /* What is just being unplugged is guarded, and plugged. */
     info->guarded = MIN(vmem->protection.guard.nb_blocks * vmem->block_size,
                         unplugged);

@@ -97,36 +97,39 @@ static void tell(VirtIOMEM *vmem, MemoryDeviceViolationKind kind,
         vmem->protection.action, violation->count);
 }
 
-static void act(VirtIOMEM *vmem)
+/* Returns whether the machine stops or ends. */
+static bool act(VirtIOMEM *vmem)
 {
     WITH_QEMU_LOCK_GUARD(&vmem->protection.violations.lock) {
         if (!vmem->protection.violations.must_act) {
-            return;
+            return false;
         }
         vmem->protection.violations.must_act = false;
     }
     switch (vmem->protection.action) {
     case MEMORY_DEVICE_VIOLATION_ACTION_PAUSE:
         stop_machine();
-        break;
+        return true;
     case MEMORY_DEVICE_VIOLATION_ACTION_SHUTDOWN:
         qemu_system_shutdown_request(SHUTDOWN_CAUSE_HOST_ERROR);
-        break;
+        return true;
     default:
-        break;
+        return false;
     }
 }
 
-/* Acts on what is new, and tells it unless others were told just now. */
+/*
+ * Acts on what is new, and tells it unless others were told just now; but why a
+ * machine stops at once, as that needs its user to go on.
+ */
 static void virtio_mem_violations_bh(void *opaque)
 {
     VirtIOMEM *vmem = opaque;
     VirtIOMEMViolations *violations = &vmem->protection.violations;
     VirtIOMEMViolation untold[ARRAY_SIZE(violations->untold)] = { };
-    bool any = false;
+    bool any = false, stops = act(vmem);
 
-    act(vmem);
-    if (timer_pending(violations->timer) || !is_told(vmem)) {
+    if ((timer_pending(violations->timer) && !stops) || !is_told(vmem)) {
         return;
     }
     WITH_QEMU_LOCK_GUARD(&violations->lock) {

@@ -63,6 +63,11 @@ MISTAKES = {
     "protection-interval much": (
         "memdev=m0,protection-interval=4294967295",
         "'protection-interval': 4294967295 ms is not .* a day"),
+    "protection-max-extents": (
+        "memdev=m0,unplugged-protection=write,"
+        "protection-max-extents=4294967295",
+        "'protection-max-extents': 4294967295 is more than [0-9]+, which is "
+        "half of the host's vm.max_map_count"),
 }
 
 

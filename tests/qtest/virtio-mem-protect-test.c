@@ -468,7 +468,24 @@ static void test_discard(QVirtioMem *mem, const void *row)
     assert_no_event(mem);
 }
 
-/* This test checks that the machine stops, once for each violation. */
+/* The machine stops, and an event says why before it does. */
+static void assert_stops(QVirtioMem *mem)
+{
+    QTestState *qts = qvirtio_mem_qts(mem);
+    bool was_told = false, stopped = false;
+
+    while (!stopped) {
+        QDict *event = qtest_qmp_receive_dict(qts);
+        const char *name = qdict_get_str(event, "event");
+
+        was_told |= !strcmp(name, EVENT);
+        stopped = !strcmp(name, "STOP");
+        qobject_unref(event);
+    }
+    g_assert_true(was_told);
+}
+
+/* This test checks that it does for each violation, also in the same second. */
 static void test_pause(QVirtioMem *mem, const void *row)
 {
     QTestState *qts = qvirtio_mem_qts(mem);
@@ -476,13 +493,12 @@ static void test_pause(QVirtioMem *mem, const void *row)
 
     for (i = 1; i <= 2; i++) {
         write_block(mem, 4, 0);
-        qtest_qmp_eventwait(qts, "STOP");
-        assert_violations(mem, 1, 0);
+        assert_stops(mem);
+        assert_violations(mem, i, 0);
         wait_nothing_resident(mem);
         qtest_qmp_assert_success(qts, "{ 'execute': 'cont' }");
         qtest_qmp_eventwait(qts, "RESUME");
     }
-    assert_event(mem, "write", 4, "pause");
 }
 
 /* This test checks that the machine ends. */
@@ -512,6 +528,50 @@ static void test_info(QVirtioMem *mem, const void *row)
                                   "extents, 0 audited\r\n"));
     g_assert_nonnull(strstr(text, "  violations: 0 writes, 0 reads, "
                                   "0 pages found\r\n"));
+}
+
+/* This test checks that it prints the last address. */
+static void test_info_last(QVirtioMem *mem, const void *row)
+{
+    g_autofree char *text = NULL, *line = NULL;
+
+    write_block(mem, 4, 8);
+    line = g_strdup_printf("  violations: 1 writes, 0 reads, 0 pages found, "
+                           "the last at 0x%" PRIx64 "\r\n",
+                           block_addr(mem, 4) + 8);
+    text = qtest_hmp(qvirtio_mem_qts(mem), "info virtio-mem");
+    g_assert_nonnull(strstr(text, line));
+}
+
+/* What it amounts to, and that people are told. */
+static void assert_now(QVirtioMem *mem, const char *now, const char *line)
+{
+    g_autofree char *text = NULL;
+    QDict *device = memory_device(mem, "vmem0");
+
+    g_assert_cmpstr(qdict_get_str(qdict_get_qdict(device, "protection"), "now"),
+                    ==, now);
+    qobject_unref(device);
+    text = qtest_hmp(qvirtio_mem_qts(mem), "info memory-devices");
+    g_assert_nonnull(strstr(text, line));
+}
+
+/* This test checks what it amounts to while a machine stands still. */
+static void test_now_stopped(QVirtioMem *mem, const void *row)
+{
+    assert_now(mem, "write", "  protection: write, report\r\n");
+    qtest_qmp_assert_success(qvirtio_mem_qts(mem), "{ 'execute': 'stop' }");
+    assert_now(mem, "off", "  protection: write, report; now off\r\n");
+    qtest_qmp_assert_success(qvirtio_mem_qts(mem), "{ 'execute': 'cont' }");
+    assert_now(mem, "write", "  protection: write, report\r\n");
+}
+
+/* This test checks what it amounts to without a driver that takes part. */
+static void test_now_without_driver(QVirtioMem *mem, const void *row)
+{
+    assert_now(mem, "full", "  protection: full, report\r\n");
+    mem->vdev->bus->set_status(mem->vdev, 0);
+    assert_now(mem, "write", "  protection: full, report; now write\r\n");
 }
 
 /*
@@ -648,6 +708,9 @@ static const Case cases[] = {
     { "shutdown-ends-the-machine", test_shutdown,
       WRITE ",protection-action=shutdown", "-no-shutdown" },
     { "the-monitor-tells-of-protection", test_info, WRITE },
+    { "the-monitor-tells-the-last-address", test_info_last, WRITE },
+    { "protection-is-off-while-stopped", test_now_stopped, WRITE },
+    { "protection-is-write-without-a-driver", test_now_without_driver, FULL },
     { "few-system-calls-in-audit", test_requests, AUDIT },
     { "few-system-calls-in-write", test_requests, WRITE },
     { "few-system-calls-in-full", test_requests, FULL },

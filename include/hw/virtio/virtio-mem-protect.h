@@ -167,7 +167,10 @@ void virtio_mem_protect_driver_changed(VirtIOMEM *vmem, uint8_t status);
 /* What users get told; NULL when there is none */
 VirtioMEMProtectionInfo *virtio_mem_protection_info(VirtIOMEM *vmem);
 
-/* virtio-mem-guard.c: guard.lock held, but for the first three */
+/* virtio-mem-guard.c: guard.lock held, but for the first four */
+
+/* How many mappings Linux lets a process have */
+uint64_t virtio_mem_max_mappings(void);
 
 bool virtio_mem_guard_begin(VirtIOMEM *vmem, Error **errp);
 void virtio_mem_guard_end(VirtIOMEM *vmem);
