@@ -332,6 +332,11 @@ $(STAMP)/crash: versions.mk tools/fetch-crash $(STAMP)/linux | $(STAMP)/packages
 	@tools/fetch-crash $(LINUX) $(B)/crash $(FETCH)/linux $(CRASH_SUITE) $(B)/apt
 	@touch $@
 
+$(STAMP)/libvirt: versions.mk tools/fetch-libvirt | $(STAMP)/packages-check
+	@echo 'fetching libvirt of $(LIBVIRT_SUITE) ...'
+	@tools/fetch-libvirt $(LIBVIRT_SUITE) $(B)/libvirt $(B)/apt
+	@touch $@
+
 # --- Demo and checks ----------------------------------------------------
 
 .PHONY: demo
@@ -348,6 +353,11 @@ check: qemu qemu-stock guest linux-src deb $(STAMP)/crash | $(STAMP)/packages-ch
 
 .PHONY: check-others
 check-others: $(addprefix check-,$(LINUX_OTHERS)) ## the tests of the driver in guests with other kernels: Linux 6.1
+
+.PHONY: check-libvirt
+check-libvirt: qemu guest $(STAMP)/libvirt | $(STAMP)/packages-check ## the tests with libvirt, in the newer one of the backports
+	@LIBVIRT_SYSTEM=$(CURDIR)/$(B)/libvirt/system $(PYTHON) -m pytest -qq \
+		-p no:cacheprovider -n $(JOBS) tests/libvirt
 
 check-debug: ## the tests with a guest, on a kernel with KASAN, lockdep and the like
 

@@ -26,6 +26,9 @@ PACKAGE_SUITES   := bookworm trixie-backports
 # knows Linux of LINUX_SERIES.
 CRASH_SUITE      := trixie
 
+# Tests with libvirt run with the installed one, and with that of this suite.
+LIBVIRT_SUITE    := bookworm-backports
+
 # QEMU's build needs this Meson; an older distribution takes it from this suite.
 MESON_MIN        := 1.5.0
 MESON_SUITE      := bookworm-backports

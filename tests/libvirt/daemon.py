@@ -63,13 +63,15 @@ class Daemon:
     """
     Use as a context manager; `connect()` gives a libvirt connection.  When it
     ends, or whoever started it does, so do its machines: they are in its PID
-    namespace.
+    namespace.  LIBVIRT_SYSTEM is where tools/fetch-libvirt left one that is to
+    be used instead of the installed one.
     """
 
-    def __init__(self, uuid, binary="libvirtd", hugetlbfs=""):
+    def __init__(self, uuid, hugetlbfs=""):
         self._uuid = uuid
-        self._binary = shutil.which(binary, path=os.environ["PATH"]
-                                    + ":/usr/sbin:/sbin")
+        system = os.environ.get("LIBVIRT_SYSTEM")
+        self._program = ([f"{system}/usr/sbin/libvirtd", system] if system
+                         else ["/usr/sbin/libvirtd"])
         self._hugetlbfs = hugetlbfs
         self._process = None
         self.directory = None
@@ -97,7 +99,7 @@ class Daemon:
             ["setpriv", "--pdeathsig", "KILL",
              "unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]),
              "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-             HERE / "daemon-namespace", self.directory, self._binary],
+             HERE / "daemon-namespace", self.directory, *self._program],
             stdin=subprocess.DEVNULL, text=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """libvirt, as it is, with our QEMU as emulator: see docs/libvirt.md."""
 
+import os
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import libvirt
 import pytest
@@ -25,6 +27,18 @@ def refused(action, *words):
         action()
     for word in words:
         assert word in str(error.value)
+
+
+def test_version(daemons):
+    """Test the libvirt that was asked for."""
+    connection = daemons().connect()
+    number = connection.getLibVersion()
+    system = os.environ.get("LIBVIRT_SYSTEM")
+    version = (Path(system).with_name("version").read_text() if system else
+               subprocess.run(["virsh", "--version"], capture_output=True,
+                              text=True, check=True).stdout)
+    assert version.startswith(f"{number // 1000000}."
+                              f"{number // 1000 % 1000}.{number % 1000}")
 
 
 def test_two_devices(define):
@@ -79,7 +93,8 @@ def test_hotplug(define):
         ("added", "memvirtiomem1"), ("added", "virtiomem1")}
         & set(machine.events))
     machine.wait_exact(0, GIB)
-    refused(lambda: machine.domain.detachDevice(device), "plugged")
+    xml = ElementTree.tostring(machine.memory_xml(1), encoding="unicode")
+    refused(lambda: machine.domain.detachDevice(xml), "plugged")
     machine.request(0, 1)
     machine.wait_exact(0, 0)
     machine.domain.detachDeviceAlias("virtiomem1")

@@ -133,17 +133,22 @@ def show_results(results, show):
                       words(result))
     show.console.print(table)
     show.line("where no access is caught the host gives 2 MiB at once, not "
-              "pages of 4 KiB")
+              "pages of 4 KiB:")
+    show.line(f"{PAGES} writes, {STRIDE >> 10} KiB apart, take "
+              f"{human(PAGES * STRIDE)}; audit takes that back while they go on")
     show.line("an access counts again if its page was taken back under way")
     show.line("")
 
 
 def show_event(results, show):
     event = next(result.event for result in reversed(results) if result.event)
-    show.line(f"an event, {EVENT}:")
+    show.line(f"the first event, {EVENT}; later ones come once a second, with "
+              f"their count:")
     for key, value in event.items():
         text = f"{value:#x}" if key in ("memaddr", "block") else value
         show.line(f"  {key}: {text}")
+    show.line("other actions: discard (no event), pause, shutdown; all of it is "
+              "in docs/using.md")
 
 
 def is_right(result):
