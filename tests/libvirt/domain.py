@@ -17,7 +17,7 @@ from testvm.vm import WARNINGS
 TIMEOUT_S = 240
 
 XML = """
-<domain type='qemu'>
+<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{name}</name>
   <memory unit='GiB'>2</memory>
   <maxMemory slots='16' unit='GiB'>{most}</maxMemory>
@@ -55,6 +55,7 @@ XML = """
     <memballoon model='none'/>
     {devices}
   </devices>
+  {after}
 </domain>
 """
 
@@ -79,7 +80,8 @@ class Domain:
     `directory` has the guest's channel and console.
     """
 
-    def __init__(self, daemon, *devices, name="vm", backing="", more=""):
+    def __init__(self, daemon, *devices, name="vm", backing="", more="",
+                 after=""):
         self.daemon = daemon
         self.connection = daemon.connect()
         self.name = name
@@ -89,7 +91,7 @@ class Domain:
             name=name, most=2 + 8 * max(len(devices), 1), backing=backing,
             kernel=paths.KERNEL, initrd=paths.INITRD,
             emulator=paths.qemu("ours"), directory=daemon.directory,
-            devices="".join(devices) + more)
+            devices="".join(devices) + more, after=after)
         self._domain = self.connection.defineXML(self.xml)
         self.events = []
         self._listen()

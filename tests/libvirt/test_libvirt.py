@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """libvirt, as it is, with our QEMU as emulator: see docs/libvirt.md."""
 
+import itertools
 import os
+import re
+import select
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
@@ -70,6 +73,56 @@ def test_virsh(define):
     virsh(machine, "update-memory-device", "vm", "--alias", "virtiomem0",
           "--requested-size", "0")
     machine.wait_exact(0, GIB)
+    assert "virtiomem1: 1 GiB of 1 GiB requested" in virsh(
+        machine, "qemu-monitor-command", "vm", "--hmp", "info virtio-mem")
+
+
+def test_virsh_hears(define):
+    """Hear of sizes with `virsh event`."""
+    machine = define(memory(4 * GIB)).start()
+    with subprocess.Popen(
+            ["virsh", "-q", "-c", machine.daemon.uri, "event", "vm",
+             "memory-device-size-change", "--loop"],
+            text=True, stdout=subprocess.PIPE) as listener:
+        try:
+            # It listens when it hears of one of these.
+            for size in itertools.cycle((GIB, 0)):
+                machine.resize_exact(size)
+                if select.select([listener.stdout], [], [], 1)[0]:
+                    break
+            assert "for domain 'vm'" in listener.stdout.readline()
+            assert re.search("alias: virtiomem0", listener.stdout.readline())
+            assert re.search(r"size: \d+", listener.stdout.readline())
+        finally:
+            listener.kill()
+
+
+def test_virsh_adds(define, tmp_path):
+    """Add and remove a device with virsh."""
+    machine = define(memory(4 * GIB)).start()
+    file = tmp_path / "memory.xml"
+    file.write_text(memory(2 * GIB, 1))
+    virsh(machine, "attach-device", "vm", file, "--live")
+    virsh(machine, "update-memory-device", "vm", "--node", "1",
+          "--requested-size", "1GiB")
+    machine.wait_exact(0, GIB)
+    machine.request(0, 1)
+    machine.wait_exact(0, 0)
+    virsh(machine, "detach-device-alias", "vm", "virtiomem1", "--live")
+    machine.wait_for("the event", lambda: (
+        "removed", "virtiomem1") in machine.events)
+
+
+def test_properties(define):
+    """Set a property that libvirt does not know."""
+    machine = define(memory(4 * GIB), after="""
+        <qemu:commandline>
+          <qemu:arg value='-global'/>
+          <qemu:arg value='virtio-mem.unplugged-protection=audit'/>
+        </qemu:commandline>""").start()
+    machine.resize_exact(GIB)
+    assert "protection: audit, report" in virsh(
+        machine, "qemu-monitor-command", "vm", "--hmp", "info virtio-mem")
 
 
 def test_event(define):
