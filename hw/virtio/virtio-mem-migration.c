@@ -330,6 +330,10 @@ const VMStateDescription vmstate_virtio_mem_device = {
                             0, stream.nb_blocks),
         VMSTATE_END_OF_LIST()
     },
+    .subsections = (const VMStateDescription *const[]) {
+        &vmstate_virtio_mem_report,
+        NULL
+    },
 };
 
 const VMStateDescription vmstate_virtio_mem = {

@@ -10,10 +10,12 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/error-report.h"
 #include "qemu/log.h"
 #include "qemu/timer.h"
 #include "qapi/qapi-events-machine.h"
 #include "hw/virtio/virtio-mem.h"
+#include "migration/vmstate.h"
 #include "trace.h"
 
 QEMU_BUILD_BUG_ON(VIRTIO_MEM_RESULT__MAX != VIRTIO_MEM_X_NR_RESULTS);
@@ -92,6 +94,45 @@ uint16_t virtio_mem_take_report(VirtIOMEM *vmem,
     }
     return VIRTIO_MEM_RESP_ACK;
 }
+
+/* The driver goes on where it was, and does not tell it again. */
+
+static bool report_needed(void *opaque)
+{
+    return VIRTIO_MEM(opaque)->report.is_there;
+}
+
+static int report_post_load(void *opaque, int version_id)
+{
+    VirtIOMEM *vmem = opaque;
+
+    if (!vmem->driver_reports || !is_possible(vmem, &vmem->report.data)) {
+        error_report("virtio-mem '%s': the stream has a driver's report that "
+                     "can't be", virtio_mem_name(vmem));
+        return -EINVAL;
+    }
+    vmem->report.is_there = true;
+    vmem->report.told_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    return 0;
+}
+
+const VMStateDescription vmstate_virtio_mem_report = {
+    .name = "virtio-mem-device/report",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = report_needed,
+    .post_load = report_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT16(report.data.result, VirtIOMEM),
+        VMSTATE_UINT32(report.data.attempts, VirtIOMEM),
+        VMSTATE_UINT32(report.data.retry_ms, VirtIOMEM),
+        VMSTATE_UINT64(report.data.requested_size, VirtIOMEM),
+        VMSTATE_UINT64_ARRAY(report.data.stuck_size, VirtIOMEM,
+                             VIRTIO_MEM_X_NR_CAUSES),
+        VMSTATE_UINT64(report.data.offline_size, VirtIOMEM),
+        VMSTATE_END_OF_LIST()
+    },
+};
 
 VirtioMEMReport *virtio_mem_report_info(const VirtIOMEM *vmem)
 {

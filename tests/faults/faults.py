@@ -653,4 +653,7 @@ FAULTS = [
           "virtio_vdev_has_feature(VIRTIO_DEVICE(vmem), "
           "VIRTIO_MEM_F_X_REPORT)) {",
           "if (type == VIRTIO_MEM_REQ_X_REPORT) {", "needs-its-feature"),
+    Fault("what was told does not migrate", "virtio-mem-report.c",
+          "return VIRTIO_MEM(opaque)->report.is_there;", "return false;",
+          "tests/guest/test_reports.py -k migrates"),
 ]

@@ -195,6 +195,18 @@ def test_big_blocks(boot):
                 lambda: causes(vm) == {"kernel": 3 * 128 * MIB})
 
 
+def test_migrates(boot):
+    """Know on the target of a migration what the driver does not tell again."""
+    vm = boot(talkative(), cmdline="memhp_default_state=offline")
+    vm.resize_and_wait("vm0", GIB)
+    wait_for_result(vm, "done", GIB)
+    told = {**report(vm), "age-ms": 0}
+    target = boot.twin(vm)
+    vm.migrate(target)
+    assert {**report(target), "age-ms": 0} == told
+    assert told["not-online"] == GIB
+
+
 def test_forgotten_by_unbind(boot):
     """Know nothing of a driver that is not there any more."""
     vm = boot(talkative())

@@ -301,6 +301,8 @@ void virtio_mem_fill_status(VirtIOMEM *vmem, VirtioMEMStatus *status);
 
 /* virtio-mem-report.c */
 
+extern const VMStateDescription vmstate_virtio_mem_report;
+
 /*
  * Takes what a driver tells, if it is possible; returns the type of the
  * response.
