@@ -84,6 +84,7 @@ PKG_RUN      := python3
 PKG_DEMO     := python3-rich
 PKG_BENCH    := e2fsprogs
 PKG_COVERAGE := gcovr
+PKG_DOCS     := python3-sphinx python3-myst-parser python3-sphinx-rtd-theme
 PKG_FUZZ     := clang libclang-rt-dev llvm
 PKG_CHECK    := python3-pytest python3-pytest-xdist python3-rich makedumpfile \
                 python3-pyelftools qemu-system-x86 perl git flex bison bc \
@@ -277,6 +278,12 @@ $(DEB): $(DRIVER) tools/module.kbuild versions.mk docs/driver.md \
 		{ cat ../deb.log >&2; exit 1; }
 	@echo '$@'
 
+.PHONY: docs
+docs: | $(STAMP)/packages-docs ## the documentation: build/docs/html/index.html, manual pages in build/docs/man
+	@$(PYTHON) -m sphinx -W --keep-going -q -b html -d $(B)/docs/doctrees docs $(B)/docs/html
+	@$(PYTHON) -m sphinx -W --keep-going -q -b man -d $(B)/docs/doctrees docs $(B)/docs/man
+	@echo '$(B)/docs/html/index.html'
+
 .PHONY: linux-src
 linux-src: $(STAMP)/linux-tree ## the kernel's source, for its checkpatch and in-tree builds
 $(STAMP)/linux-tree: versions.mk tools/unpack-tree $(LINUX_PATCHES) $(STAMP)/value-LINUX_SRC | $(STAMP)/packages-module
@@ -348,7 +355,7 @@ demo-rogue: qemu guest | $(STAMP)/packages-demo ## watch a guest use what it gav
 	@$(PYTHON) -m demo.rogue
 
 .PHONY: check
-check: qemu qemu-stock guest linux-src deb $(STAMP)/crash | $(STAMP)/packages-check ## all tests; the last line counts them
+check: qemu qemu-stock guest linux-src deb $(STAMP)/crash | $(STAMP)/packages-check $(STAMP)/packages-docs ## all tests; the last line counts them
 	@$(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) --dist loadgroup $(TESTS)
 
 .PHONY: check-others
