@@ -22,6 +22,7 @@
 #include "standard-headers/linux/virtio_mem.h"
 #include "system/reset.h"
 #include "system/runstate.h"
+#include "system/system.h"
 #include "trace.h"
 
 #define VIRTIO_MEM_QUEUE_SIZE 128
@@ -408,7 +409,9 @@ static bool virtio_mem_acquire(VirtIOMEM *vmem, Error **errp)
     ret = virtio_mem_discard(vmem, 0, virtio_mem_region_size(vmem));
     if (ret) {
         error_setg_errno(errp, -ret, "property '%s': memory of this backend "
-                         "cannot be discarded", VIRTIO_MEM_MEMDEV_PROP);
+                         "cannot be discarded%s", VIRTIO_MEM_MEMDEV_PROP,
+                         should_mlock(mlock_state) ? ", as QEMU locks it "
+                         "(-overcommit mem-lock)" : "");
         ram_block_coordinated_discard_require(false);
         return false;
     }

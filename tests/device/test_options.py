@@ -88,6 +88,15 @@ def test_memdev_in_use():
     assert "'memdev': memory backend 'm0' is already in use" in text
 
 
+@pytest.mark.parametrize("how", ["on", "on-fault"])
+def test_locked(how):
+    """Refuse memory that QEMU locks, and say so."""
+    text = refused("-object", BACKEND, "-device", "virtio-mem-pci,memdev=m0",
+                   "-overcommit", f"mem-lock={how}")
+    assert ("'memdev': memory of this backend cannot be discarded, as QEMU "
+            "locks it (-overcommit mem-lock)") in text
+
+
 def test_memdev_prealloc():
     """Refuse a memory backend that is preallocated."""
     text = refused("-object", f"{BACKEND},prealloc=on",
