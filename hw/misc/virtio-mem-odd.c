@@ -31,7 +31,9 @@ OBJECT_DECLARE_SIMPLE_TYPE(VirtIOMEMOdd, VIRTIO_MEM_ODD)
 /* A region of more blocks than this is never sane: it gets only ERROR. */
 #define ODD_MAX_BLOCKS  (1 << 20)
 
-#define NB_TYPES        (VIRTIO_MEM_REQ_STATE + 1)
+/* Requests that exist: of the specification by their type, and reports */
+#define ROW_REPORT      (VIRTIO_MEM_REQ_STATE + 1)
+#define NB_ROWS         (ROW_REPORT + 1)
 
 /* What the device does when a request comes. */
 typedef struct OddAnswer {
@@ -72,21 +74,21 @@ struct VirtIOMEMOdd {
     uint64_t size;                  /* plugged bytes */
 
     /* The first odd_after requests get sane answers, odd_for others don't. */
-    const OddAnswer *answer[NB_TYPES];
+    const OddAnswer *answer[NB_ROWS];
     uint64_t odd_after;
     uint64_t odd_for;
     uint64_t nb_seen;               /* of those that might get odd ones */
 
     uint64_t fill;                  /* byte in all that drivers must ignore */
 
-    uint64_t nb_requests[NB_TYPES];
+    uint64_t nb_requests[NB_ROWS];
     uint64_t nb_wrong;              /* requests that broke the protocol */
     uint64_t nb_config_writes;
     GString *log;                   /* of all requests, a line each */
 
     VirtQueue *vq;
     VirtQueueElement *owed;         /* a request that has no answer yet */
-    uint16_t owed_type;
+    unsigned int owed_row;
     bool owed_done;                 /* it was obeyed; the answer is owed_resp */
     struct virtio_mem_resp owed_resp;
 };
@@ -153,16 +155,31 @@ static uint16_t odd_unplug_all(VirtIOMEMOdd *s)
     return VIRTIO_MEM_RESP_ACK;
 }
 
+/* NB_ROWS: there is no such request. */
+static unsigned int odd_row(VirtIOMEMOdd *s, const struct virtio_mem_req *req)
+{
+    uint16_t type = le16_to_cpu(req->type);
+
+    if (type == VIRTIO_MEM_REQ_X_REPORT &&
+        virtio_vdev_has_feature(VIRTIO_DEVICE(s), VIRTIO_MEM_F_X_REPORT)) {
+        return ROW_REPORT;
+    }
+    return type <= VIRTIO_MEM_REQ_STATE ? type : NB_ROWS;
+}
+
 static uint16_t odd_obey(VirtIOMEMOdd *s, const struct virtio_mem_req *req,
                          uint16_t *state)
 {
-    uint16_t type = le16_to_cpu(req->type);
+    unsigned int type = odd_row(s, req);
     unsigned long first, nb;
 
     if (type == VIRTIO_MEM_REQ_UNPLUG_ALL) {
         return odd_unplug_all(s);
     }
-    if (type < NB_TYPES && odd_find_range(s, req, &first, &nb)) {
+    if (type == ROW_REPORT) {
+        return VIRTIO_MEM_RESP_ACK;
+    }
+    if (type < ROW_REPORT && odd_find_range(s, req, &first, &nb)) {
         *state = odd_state(s, first, nb);
         if (type == VIRTIO_MEM_REQ_STATE) {
             return VIRTIO_MEM_RESP_ACK;
@@ -283,7 +300,7 @@ static void odd_owe(VirtIOMEMOdd *s, VirtQueueElement *elem,
                     const struct virtio_mem_req *req, const OddAnswer *answer)
 {
     s->owed = elem;
-    s->owed_type = le16_to_cpu(req->type);
+    s->owed_row = odd_row(s, req);
     s->owed_done = answer->obey;
     if (s->owed_done) {
         odd_think(s, req, answer, &s->owed_resp);
@@ -302,16 +319,16 @@ static void odd_settle(VirtIOMEMOdd *s, const OddAnswer *answer)
     odd_say(s, elem, answer, &s->owed_resp);
 }
 
-static const OddAnswer *odd_choose(VirtIOMEMOdd *s, uint16_t type)
+static const OddAnswer *odd_choose(VirtIOMEMOdd *s, unsigned int row)
 {
     uint64_t seen;
 
-    if (type >= NB_TYPES || s->answer[type] == odd_answers) {
+    if (row >= NB_ROWS || s->answer[row] == odd_answers) {
         return odd_answers;
     }
     seen = s->nb_seen++;
     return seen < s->odd_after || seen - s->odd_after >= s->odd_for ?
-           odd_answers : s->answer[type];
+           odd_answers : s->answer[row];
 }
 
 static void odd_note(VirtIOMEMOdd *s, const struct virtio_mem_req *req)
@@ -321,14 +338,15 @@ static void odd_note(VirtIOMEMOdd *s, const struct virtio_mem_req *req)
         [VIRTIO_MEM_REQ_UNPLUG] = "unplug",
         [VIRTIO_MEM_REQ_UNPLUG_ALL] = "unplug-all",
         [VIRTIO_MEM_REQ_STATE] = "state",
+        [ROW_REPORT] = "x-report",
     };
-    uint16_t type = le16_to_cpu(req->type);
+    unsigned int row = odd_row(s, req);
 
-    if (type < NB_TYPES) {
-        s->nb_requests[type]++;
+    if (row < NB_ROWS) {
+        s->nb_requests[row]++;
     }
     g_string_append_printf(s->log, "%s 0x%" PRIx64 " %u\n",
-                           type < NB_TYPES ? names[type] : "unknown",
+                           row < NB_ROWS ? names[row] : "unknown",
                            le64_to_cpu(req->u.plug.addr),
                            le16_to_cpu(req->u.plug.nb_blocks));
 }
@@ -344,7 +362,7 @@ static void odd_handle_output(VirtIODevice *vdev, VirtQueue *vq)
     while (!s->owed && (elem = virtqueue_pop(vq, sizeof(*elem)))) {
         odd_read(elem, &req);
         odd_note(s, &req);
-        answer = odd_choose(s, le16_to_cpu(req.type));
+        answer = odd_choose(s, odd_row(s, &req));
         if (answer->owe) {
             odd_owe(s, elem, &req, answer);
         } else {
@@ -383,6 +401,7 @@ static const OddProperty odd_numbers[] = {
     NUMBER("nb-unplug", nb_requests[VIRTIO_MEM_REQ_UNPLUG]),
     NUMBER("nb-unplug-all", nb_requests[VIRTIO_MEM_REQ_UNPLUG_ALL]),
     NUMBER("nb-state", nb_requests[VIRTIO_MEM_REQ_STATE]),
+    NUMBER("nb-x-report", nb_requests[ROW_REPORT]),
     NUMBER("nb-wrong", nb_wrong),
     NUMBER("nb-config-writes", nb_config_writes),
     NUMBER("fill", fill),
@@ -394,6 +413,7 @@ static const OddProperty odd_words[] = {
     NUMBER("unplug", answer[VIRTIO_MEM_REQ_UNPLUG]),
     NUMBER("unplug-all", answer[VIRTIO_MEM_REQ_UNPLUG_ALL]),
     NUMBER("state", answer[VIRTIO_MEM_REQ_STATE]),
+    NUMBER("x-report", answer[ROW_REPORT]),
 };
 
 static void odd_get_number(Object *obj, Visitor *v, const char *name,
@@ -419,8 +439,8 @@ static void odd_set_number(Object *obj, Visitor *v, const char *name,
 static void odd_begin(VirtIOMEMOdd *s)
 {
     s->nb_seen = 0;
-    if (s->owed && !s->answer[s->owed_type]->owe) {
-        odd_settle(s, s->answer[s->owed_type]);
+    if (s->owed && !s->answer[s->owed_row]->owe) {
+        odd_settle(s, s->answer[s->owed_row]);
         odd_handle_output(VIRTIO_DEVICE(s), s->vq);
     }
 }
@@ -573,7 +593,7 @@ static void odd_instance_init(Object *obj)
     s->queue_size = 128;
     s->odd_for = UINT64_MAX;
     s->log = g_string_new(NULL);
-    for (int i = 0; i < NB_TYPES; i++) {
+    for (int i = 0; i < NB_ROWS; i++) {
         s->answer[i] = odd_answers;
     }
 }

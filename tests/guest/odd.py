@@ -119,7 +119,8 @@ class Odd:
 
     def be_sane(self):
         """From now on; what is owed gets a sane answer."""
-        self.tell(plug="sane", unplug="sane", unplug_all="sane", state="sane")
+        self.tell(plug="sane", unplug="sane", unplug_all="sane", state="sane",
+                  x_report="sane")
 
     def is_bound(self):
         return self.name in self.vm.bound()

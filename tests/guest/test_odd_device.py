@@ -20,6 +20,9 @@ pytestmark = pytest.mark.xdist_group("odd")
 
 HALF = 512 * MIB
 
+# Features 0 to 2 of the specification, and ours
+WITH_REPORTS = 7 | 1 << 23
+
 # Seconds: nothing here takes long, but some of it may never come.
 LIMIT = 120
 
@@ -192,6 +195,10 @@ CONSTANT = {"block-size": 64 * MIB, "memaddr": BASE + 88 * GIB,
 
 OWED = {"plug": (0, HALF), "unplug": (HALF, 0)}
 
+# What a device says of reports, which it asked for
+REPORTED = {"nack": None, "busy": None, "error": None, "unknown": None,
+            "empty": None, "none": NO_ANSWER}
+
 # Bytes before a device keeps what it was asked for: in whole memory blocks,
 # and with a gap in one.
 KEPT = (0, 130 * MIB)
@@ -205,6 +212,7 @@ NAMES = ([f"answer-{name}" for name in ANSWERS]
          + [f"rebind-{name}" for name in CONSTANT]
          + [f"owed-{name}" for name in OWED]
          + [f"kept-{start}" for start in KEPT]
+         + [f"report-{answer}" for answer in REPORTED]
          + ["ack-plug", "ack-unplug", "any-time", "always-stuck", "spurious",
             "not-there", "was-reset", "flood"])
 
@@ -215,6 +223,8 @@ def shared_devices():
     devices = {}
     for place, name in enumerate(names):
         options = ACCEPTED.get(name.removeprefix("accepted-"), {})
+        if name.startswith("report-"):
+            options = {"features": WITH_REPORTS}
         size = max(GIB, options.get("block-size", 0))
         devices[name] = OddDevice(f"odd{place}", place, options, size)
     return devices
@@ -336,6 +346,23 @@ def test_answer(odd, name):
     device.resize(256 * MIB)
     device.resize(0)
     assert case.wrong or device.get("nb-wrong") == 0
+
+
+@pytest.mark.parametrize("answer", REPORTED)
+def test_report(odd, answer):
+    """Resize as ever, whatever the device says of reports it asked for."""
+    device = odd(f"report-{answer}")
+    device.tell(x_report=answer)
+    before = device.get("nb-x-report")
+    device.resize(HALF)
+    device.vm.wait_for("a report",
+                       lambda: device.get("nb-x-report") > before)
+    if REPORTED[answer]:
+        device.wait_for_line(REPORTED[answer])
+        device.be_sane()
+    device.resize(256 * MIB)
+    device.resize(0)
+    assert device.get("nb-wrong") == 0
 
 
 @pytest.mark.parametrize("answer", RING)
