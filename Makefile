@@ -17,6 +17,7 @@ ACCEL        ?= tcg
 JOBS         ?= $(shell nproc)
 TESTS        ?= tests
 GUEST_TESTS  ?= tests/guest
+GUEST_SKIP   ?=
 DEMO         ?=
 BENCH        ?=
 FUZZ_S       ?= 600
@@ -103,7 +104,8 @@ help: ## this list (also plain `make`)
 	@echo 'Variables: QEMU_SRC=DIR KDIR=DIR LINUX_SRC=DIR trees of your own;'
 	@echo '           ACCEL=kvm where it works (default tcg); JOBS=N;'
 	@echo '           TESTS="PATH... -k NAME" what to check; DEMO=--help;'
-	@echo '           GUEST_TESTS=PATH the same in guests with other kernels;'
+	@echo '           GUEST_TESTS=PATH the same in guests with other kernels,'
+	@echo '           GUEST_SKIP="WORD..." without tests that have these words;'
 	@echo '           FUZZ_S=N seconds to fuzz (default 600);'
 	@echo '           SOAK_S=N seconds of `make soak-driver` (default 1800);'
 	@echo '           PROTECTION=MODE of our devices in tests with a guest;'
@@ -372,7 +374,7 @@ check-debug: ## the tests with a guest, on a kernel with KASAN, lockdep and the 
 check-%: qemu qemu-stock $(B)/guest-%/vmlinuz $(B)/guest-%/initrd | $(STAMP)/packages-check
 	@GUEST_KERNEL=$* $(PYTHON) -m pytest -qq -p no:cacheprovider -n $(JOBS) \
 		--dist loadgroup $(GUEST_TESTS) \
-		-k 'not stock-driver and not rogue'
+		-k 'not stock-driver and not rogue$(addprefix $() and not ,$(GUEST_SKIP))'
 
 $(COV_BUILD)/build.ninja: $(STAMP)/qemu-tree $(QEMU_PYTOOLS) \
 		$(STAMP)/value-QEMU_OPTIONS tools/cc-coverage
