@@ -197,7 +197,7 @@ OWED = {"plug": (0, HALF), "unplug": (HALF, 0)}
 
 # What a device says of reports, which it asked for
 REPORTED = {"nack": None, "busy": None, "error": None, "unknown": None,
-            "empty": None, "none": NO_ANSWER}
+            "empty": None, "none": NO_ANSWER, "needs-reset": NEEDS_RESET}
 
 # Bytes before a device keeps what it was asked for: in whole memory blocks,
 # and with a gap in one.

@@ -187,8 +187,8 @@ int virtio_mem_exchange(struct virtio_mem *vm, u16 type, unsigned long block,
 }
 
 /* The device may answer what it likes: nothing depends on it. */
-int virtio_mem_request_report(struct virtio_mem *vm,
-			      const struct virtio_mem_x_report *report)
+void virtio_mem_request_report(struct virtio_mem *vm,
+			       const struct virtio_mem_x_report *report)
 {
 	ktime_t since = ktime_get();
 	int rc = -EINTR;
@@ -197,7 +197,7 @@ int virtio_mem_request_report(struct virtio_mem *vm,
 		vm->report = *report;
 		rc = virtio_mem_post(vm, &vm->report, sizeof(vm->report));
 	}
-	return virtio_mem_finish(vm, VIRTIO_MEM_REQ_X_REPORT, since, rc);
+	virtio_mem_finish(vm, VIRTIO_MEM_REQ_X_REPORT, since, rc);
 }
 
 /*

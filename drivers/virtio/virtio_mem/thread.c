@@ -124,6 +124,9 @@ static void virtio_mem_pass(struct virtio_mem *vm)
 	virtio_mem_report(vm, rc);
 	vm->retry = rc ? virtio_mem_next_retry(vm, jiffies - begin) : 0;
 	virtio_mem_tell(vm, rc);
+	/* The next pass has the device reset. */
+	if (vm->broken)
+		vm->again = true;
 }
 
 /*

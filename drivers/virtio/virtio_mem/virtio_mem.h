@@ -425,8 +425,8 @@ int virtio_mem_request_change(struct virtio_mem *vm, u16 type,
 			      unsigned long block, unsigned long nr);
 int virtio_mem_request_state(struct virtio_mem *vm, unsigned long block,
 			     unsigned long *nr);
-int virtio_mem_request_report(struct virtio_mem *vm,
-			      const struct virtio_mem_x_report *report);
+void virtio_mem_request_report(struct virtio_mem *vm,
+			       const struct virtio_mem_x_report *report);
 unsigned long virtio_mem_run_blocks(const struct virtio_mem *vm);
 
 /* pages.c */
