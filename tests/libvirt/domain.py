@@ -81,7 +81,7 @@ class Domain:
     """
 
     def __init__(self, daemon, *devices, name="vm", backing="", more="",
-                 after=""):
+                 after="", qemu="ours"):
         self.daemon = daemon
         self.connection = daemon.connect()
         self.name = name
@@ -90,7 +90,7 @@ class Domain:
         self.xml = XML.format(
             name=name, most=2 + 8 * max(len(devices), 1), backing=backing,
             kernel=paths.KERNEL, initrd=paths.INITRD,
-            emulator=paths.qemu("ours"), directory=daemon.directory,
+            emulator=paths.qemu(qemu), directory=daemon.directory,
             devices="".join(devices) + more, after=after)
         self._domain = self.connection.defineXML(self.xml)
         self.events = []

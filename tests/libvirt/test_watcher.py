@@ -30,10 +30,22 @@ def test_domains(define):
         "virtiomem0", GIB, 4 * GIB)
     assert (second["node"], second["size"], second["driver"]) == (1, 0, True)
     assert told["host-memory"] > GIB // 8
-    assert told["guest-memory"] >= 2 * GIB
+    assert told["guest-memory"] == 3 * GIB
     assert top(f"{machine.daemon.uri}#vm")[0]["devices"] == told["devices"]
     missing, = top(f"{machine.daemon.uri}#web", status=1)
     assert (missing["name"], missing["error"]) == ("web", "it does not run")
+
+
+def test_xml_alone(define):
+    """Tell what the XML has of a QEMU that can't be asked for more."""
+    machine = define(memory(4 * GIB, requested=GIB), qemu="stock-tree").start()
+    machine.wait_exact(GIB)
+    told, = top(machine.daemon.uri)
+    device, = told["devices"]
+    assert (device["size"], device["requested"], device["most"]) == (
+        GIB, GIB, 4 * GIB)
+    assert device["driver"] is None and device["seconds"] is None
+    assert told["guest-memory"] == 3 * GIB
 
 
 def test_no_daemon(tmp_path):

@@ -140,9 +140,13 @@ class LibvirtSource:
         try:
             stats = domain.memoryStats()
             machine.host_memory = stats.get("rss", 0) << 10 or None
-            machine.devices = (self._ask_qemu(domain)
-                               or self._read_xml(domain))
-            machine.guest_memory = domain.maxMemory() << 10
+            tree = ElementTree.fromstring(domain.XMLDesc())
+            machine.devices = self._ask_qemu(domain) or self._read_xml(tree)
+            # Only with NUMA cells a domain has such devices.
+            cells = tree.findall("cpu/numa/cell")
+            machine.guest_memory = sum(
+                int(cell.get("memory")) << 10 for cell in cells) + sum(
+                device.size for device in machine.devices) or None
         except libvirt.libvirtError as error:
             machine.error = str(error)
         return machine
@@ -161,8 +165,7 @@ class LibvirtSource:
         return rows and [device_of_qmp(row) for row in rows]
 
     @staticmethod
-    def _read_xml(domain):
-        tree = ElementTree.fromstring(domain.XMLDesc())
+    def _read_xml(tree):
         devices = []
         for memory in tree.findall("devices/memory[@model='virtio-mem']"):
             target = memory.find("target")
